@@ -1,0 +1,289 @@
+"""The commands that make artefacts: each the public function of the same name, with its options.
+
+Re-running one of them resumes or extends what is there; on a finished artefact it says so.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import (
+    Data,
+    Debug,
+    DryRun,
+    Force,
+    Json,
+    Processes,
+    Settings,
+    one_of,
+    parse_numbers,
+    parse_optional_numbers,
+    parse_settings,
+)
+from cli.progress import Progress
+from cli.running import carry_out
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration, as YAML.")
+]
+
+CODECS = ("dense",)
+EXECUTORS = ("local",)
+
+
+def build_beton(
+    *,
+    source: Annotated[
+        str, typer.Option("--source", metavar="PATH|NAME", help="Folder or file with the images.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DATA", help="Folder of the dataset.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="auto (looks what it is), image-folder, cifar, idx or parquet.",
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Processes that decode.")
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option("--on-error", metavar="fail|skip", help="At an image that is damaged.")
+    ] = "fail",
+    max_resolution: Annotated[
+        int | None,
+        typer.Option(
+            "--max-resolution", min=1, metavar="PIXELS", help="Shrink images with a longer side."
+        ),
+    ] = None,
+    image_mode: Annotated[
+        str,
+        typer.Option(
+            "--image-mode", metavar="auto|raw|jpeg", help="Stored as; auto follows the source."
+        ),
+    ] = "auto",
+    jpeg_quality: Annotated[
+        int, typer.Option("--jpeg-quality", min=1, max=100, help="Of images encoded anew.")
+    ] = 90,
+    normalisation: Annotated[
+        str,
+        typer.Option(
+            "--normalisation",
+            metavar="NAME",
+            help="Mean and std to record: auto, measured, cifar10 or imagenet.",
+        ),
+    ] = "auto",
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Images to a dataset in the FFCV format."""
+    one_of(on_error, ("fail", "skip"), "--on-error")
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import beton_builder
+
+        return beton_builder.build_beton(
+            source=source,
+            out=out,
+            format=format,
+            workers=workers,
+            on_error=on_error,
+            max_resolution=max_resolution,
+            image_mode=image_mode,
+            jpeg_quality=jpeg_quality,
+            normalisation=normalisation,
+            dry_run=dry_run,
+            force=force,
+            progress=progress,
+        )
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
+
+
+def train_expert(
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the expert run.")],
+    config: Config = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="convnet-d3, or a timm model.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=0, metavar="N", help="Train up to this epoch.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the expert.")] = 0,
+    processes: Processes = 1,
+    settings: Settings = None,
+    hold_out: Annotated[
+        bool, typer.Option("--hold-out", help="Train without the validation images.")
+    ] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train an expert, with a checkpoint per epoch."""
+    overrides = parse_settings(settings)
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+
+        return engine.train_expert(
+            data=data,
+            out=out,
+            config=config,
+            model=model,
+            epochs=epochs,
+            lr=lr,
+            seed=seed,
+            processes=processes,
+            overrides=overrides,
+            hold_out=hold_out,
+            force=force,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
+
+
+def dump_labels(
+    *,
+    data: Data,
+    expert: Annotated[
+        Path, typer.Option("--expert", metavar="RUN", help="Expert run, as train-expert made it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="Label store (Zarr).")],
+    all_epochs: Annotated[
+        bool, typer.Option("--all-epochs", help="Every epoch that the run has, 0 included.")
+    ] = False,
+    epochs: Annotated[
+        str | None, typer.Option("--epochs", metavar="LIST", help="Epochs such as 1,13,36 or 0-5.")
+    ] = None,
+    codec: Annotated[str, typer.Option("--codec", help="How labels are stored: dense.")] = "dense",
+    processes: Processes = 1,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Store an expert's labels of every image."""
+    one_of(codec, CODECS, "--codec")
+    if all_epochs == (epochs is not None):
+        raise typer.BadParameter(
+            "say which epochs: either --all-epochs or --epochs 1,13,36.", param_hint="--epochs"
+        )
+    chosen = "all" if epochs is None else parse_numbers(epochs, "--epochs")
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+
+        return engine.dump_labels(
+            data=data,
+            expert=expert,
+            out=out,
+            epochs=chosen,
+            codec=codec,
+            processes=processes,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
+
+
+def sweep_students(
+    *,
+    data: Data,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="STORE", help="Label store; without it, hard labels."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="SWEEP", help="Folder of the sweep.")],
+    config: Config = None,
+    ipc: Annotated[
+        str | None, typer.Option("--ipc", metavar="LIST", help="Images per class, such as 1,10.")
+    ] = None,
+    expert_epochs: Annotated[
+        str | None,
+        typer.Option("--expert-epochs", metavar="LIST", help="Whose labels, such as 5,13 or 1-9."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="LIST", help="Seeds, such as 0,1,2.")
+    ] = None,
+    executor: Annotated[str, typer.Option("--executor", help="Where trials run: local.")] = "local",
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train students over a grid of settings.
+
+    The grid is images per class × expert epochs × seeds, with soft and with hard labels.
+    """
+    one_of(executor, EXECUTORS, "--executor")
+    ipc_list = parse_optional_numbers(ipc, "--ipc", minimum=1)
+    epoch_list = parse_optional_numbers(expert_epochs, "--expert-epochs")
+    seed_list = parse_optional_numbers(seeds, "--seeds")
+    overrides = parse_settings(settings)
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+
+        return engine.sweep_students(
+            data=data,
+            labels=labels,
+            out=out,
+            config=config,
+            ipc=ipc_list,
+            expert_epochs=epoch_list,
+            seeds=seed_list,
+            executor=executor,
+            overrides=overrides,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
+
+
+def report(
+    *,
+    sweeps: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Folders of sweeps.")],
+    out: Annotated[Path, typer.Option("--out", metavar="REPORT", help="Folder of the report.")],
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Sweeps to tables, figures and a web page."""
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+
+        return engine.write_report(sweeps=sweeps, out=out, dry_run=dry_run, progress=progress)
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
+
+
+def demo(
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for everything that it makes.")
+    ] = Path("demo"),
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fashion-MNIST through every stage, in minutes."""
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+
+        return engine.run_demo(out=out, dry_run=dry_run, progress=progress)
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)

@@ -1,0 +1,184 @@
+"""Every option reaches its public function under the function's own argument name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import beton_builder
+import engine as engine_room
+
+COMMON = {"dry_run": False}
+CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
+    "build-beton by default": (
+        beton_builder,
+        "build_beton",
+        "build-beton --source images --out data",
+        {
+            "source": "images",
+            "out": Path("data"),
+            "format": "auto",
+            "workers": None,
+            "on_error": "fail",
+            "max_resolution": None,
+            "image_mode": "auto",
+            "jpeg_quality": 90,
+            "normalisation": "auto",
+            "force": False,
+        },
+    ),
+    "build-beton in full": (
+        beton_builder,
+        "build_beton",
+        "build-beton --source s --out d --format idx --workers 3 --on-error skip --force"
+        " --max-resolution 64 --image-mode raw --jpeg-quality 95 --normalisation imagenet",
+        {
+            "source": "s",
+            "out": Path("d"),
+            "format": "idx",
+            "workers": 3,
+            "on_error": "skip",
+            "max_resolution": 64,
+            "image_mode": "raw",
+            "jpeg_quality": 95,
+            "normalisation": "imagenet",
+            "force": True,
+        },
+    ),
+    "train-expert by default": (
+        engine_room,
+        "train_expert",
+        "train-expert --data d --out r",
+        {
+            "data": Path("d"),
+            "out": Path("r"),
+            "config": None,
+            "model": None,
+            "epochs": None,
+            "lr": None,
+            "seed": 0,
+            "processes": 1,
+            "overrides": {},
+            "hold_out": False,
+            "force": False,
+        },
+    ),
+    "train-expert in full": (
+        engine_room,
+        "train_expert",
+        "train-expert --data d --out r --config c.yaml --model resnet18 --epochs 13 --lr 0.5"
+        " --seed 3 --processes 2 --set a.b=c --set lr=1=2 --hold-out --force",
+        {
+            "data": Path("d"),
+            "out": Path("r"),
+            "config": Path("c.yaml"),
+            "model": "resnet18",
+            "epochs": 13,
+            "lr": 0.5,
+            "seed": 3,
+            "processes": 2,
+            "overrides": {"a.b": "c", "lr": "1=2"},
+            "hold_out": True,
+            "force": True,
+        },
+    ),
+    "dump-labels of all epochs": (
+        engine_room,
+        "dump_labels",
+        "dump-labels --data d --expert r --out l.zarr --all-epochs --processes 2",
+        {
+            "data": Path("d"),
+            "expert": Path("r"),
+            "out": Path("l.zarr"),
+            "epochs": "all",
+            "codec": "dense",
+            "processes": 2,
+        },
+    ),
+    "dump-labels of some": (
+        engine_room,
+        "dump_labels",
+        "dump-labels --data d --expert r --out l.zarr --epochs 1,13,36 --codec dense",
+        {
+            "data": Path("d"),
+            "expert": Path("r"),
+            "out": Path("l.zarr"),
+            "epochs": [1, 13, 36],
+            "codec": "dense",
+            "processes": 1,
+        },
+    ),
+    "sweep-students by default": (
+        engine_room,
+        "sweep_students",
+        "sweep-students --data d --out s",
+        {
+            "data": Path("d"),
+            "labels": None,
+            "out": Path("s"),
+            "config": None,
+            "ipc": None,
+            "expert_epochs": None,
+            "seeds": None,
+            "executor": "local",
+            "overrides": {},
+        },
+    ),
+    "sweep-students in full": (
+        engine_room,
+        "sweep_students",
+        "sweep-students --data d --labels l.zarr --out s --config g.yaml --ipc 1,10"
+        " --expert-epochs 5-7,13 --seeds 0,1,2 --executor local --set student.lr=0.01",
+        {
+            "data": Path("d"),
+            "labels": Path("l.zarr"),
+            "out": Path("s"),
+            "config": Path("g.yaml"),
+            "ipc": [1, 10],
+            "expert_epochs": [5, 6, 7, 13],
+            "seeds": [0, 1, 2],
+            "executor": "local",
+            "overrides": {"student.lr": "0.01"},
+        },
+    ),
+    "report": (
+        engine_room,
+        "write_report",
+        "report s1 s2 --out r",
+        {"sweeps": [Path("s1"), Path("s2")], "out": Path("r")},
+    ),
+    "demo": (engine_room, "run_demo", "demo", {"out": Path("demo")}),
+    "demo elsewhere": (engine_room, "run_demo", "demo --out x", {"out": Path("x")}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_options_reach_the_function(engine: Callable, returning: Callable, case: str) -> None:
+    room, name, line, expected = CASES[case]
+    calls = returning(room, name, {"answer": 42})
+    assert engine(*line.split()).code == 0
+    assert calls == [{**expected, "dry_run": False}]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dry_run_is_passed_on_and_prints_the_plan(
+    engine: Callable, returning: Callable, case: str
+) -> None:
+    room, name, line, _ = CASES[case]
+    calls = returning(room, name, {"trials": 6, "failed": 2})
+    outcome = engine(*line.split(), "--dry-run")
+    assert outcome.code == 0
+    assert calls[0]["dry_run"] is True
+    assert outcome.stdout.splitlines()[0] == "Plan; nothing was done."
+    assert "trials  6" in outcome.stdout
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_prints_the_result_alone(engine: Callable, returning: Callable, case: str) -> None:
+    room, name, line, _ = CASES[case]
+    returning(room, name, {"out": Path("x"), "seconds": 1.5})
+    outcome = engine(*line.split(), "--json")
+    assert json.loads(outcome.stdout) == {"out": "x", "seconds": 1.5}
+    assert outcome.stderr == ""
