@@ -1,0 +1,130 @@
+"""From a preset or a YAML file, and ``--set a.b=c`` overrides, to one validated configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from engine.errors import ConfigurationError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def preset_names() -> list[str]:
+    """Names of the configurations that come with the package."""
+    folder = resources.files("engine") / "presets"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith("yaml"))
+
+
+def load_configuration(
+    kind: type[Config], source: str | Path | None, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Read and validate a configuration.
+
+    Args:
+        kind: the pydantic model to fill.
+        source: a preset's name, a YAML file, or None for the model's defaults.
+        overrides: dotted keys to values; text values are read as YAML.
+
+    Raises:
+        ConfigurationError: unknown preset, unreadable file, unknown key (the nearest is named) or
+            a value that does not fit.
+    """
+    values = {} if source is None else _read(source)
+    for key, value in (overrides or {}).items():
+        _set(values, key, _parse(key, value))
+    where = "the configuration" if source is None else str(source)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(kind, error, where)) from error
+
+
+def _parse(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"--set {key}={value}: the value is no YAML ({error})") from error
+    if isinstance(parsed, str):
+        # YAML 1.1 reads 1e-2 as text, since it has no decimal point.
+        try:
+            return float(parsed)
+        except ValueError:
+            return parsed
+    return parsed
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} can't be read: {error}") from error
+    elif str(source) in preset_names():
+        text = (resources.files("engine") / "presets" / f"{source}.yaml").read_text("utf-8")
+    else:
+        near = difflib.get_close_matches(str(source), preset_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}."
+        raise ConfigurationError(f"no file and no preset called {source}; {hint}")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source} is no YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{source}: expected keys and values, found {type(values).__name__}")
+    return _numbers(values)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return _parse("", value) if isinstance(value, str) else value
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"--set {dotted}: {parent} is a value, not a group of keys")
+        values = inner
+    values[last] = value
+
+
+def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(kind, path[:-1])
+            near = difflib.get_close_matches(path[-1], known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            lines.append(f"unknown key {'.'.join(path)}; {hint}")
+        else:
+            found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
+            place = ".".join(path) or "the whole"
+            lines.append(f"{place}: {problem['msg']}{found}")
+    return f"{where} does not fit: " + "; ".join(lines)
+
+
+def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = kind.model_fields.get(part)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        kind = inner
+    return list(kind.model_fields)

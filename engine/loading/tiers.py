@@ -1,0 +1,196 @@
+"""Which tier serves a split, why, and the one function that iterates over either.
+
+In: a dataset (or an opened tier), indices and (seed, epoch, start). Out: an iterator of batches.
+:func:`batches` with a dataset opens the tier anew, which for the resident tier means reading the
+images again: to iterate for more than one epoch, call :func:`open_images` once and pass its result.
+
+The resident tier is chosen when the images, as the view shows them, take at most a quarter of the
+memory that is free (on the device too), and random crops of whole images are not asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy.typing as npt
+import torch
+
+from engine.loading.batch import BatchIterator, Geometry, choose_geometry
+from engine.loading.errors import InvalidRequest, TierUnsuitable
+from engine.loading.resident import Resident, load_resident
+from engine.loading.streaming import Streaming
+
+if TYPE_CHECKING:
+    from beton_builder import Dataset
+
+__all__ = ["TierChoice", "batches", "choose_tier", "open_images"]
+
+TIERS = ("auto", "resident", "streaming")
+SHARE_OF_FREE_MEMORY = 1 / 4
+
+
+class TierChoice(NamedTuple):
+    """``tier``: "resident" or "streaming"; ``reason``: one line that says why."""
+
+    tier: str
+    reason: str
+
+
+def choose_tier(
+    dataset: Dataset,
+    split: str = "train",
+    *,
+    view: str = "train",
+    resolution: int | None = None,
+    num_samples: int | None = None,
+    device: torch.device | str | None = None,
+) -> TierChoice:
+    """What tier "auto" means for this split and view; ``num_samples``: size of the subset.
+
+    Raises InvalidRequest, ResolutionNeeded and beton_builder's MissingSplit.
+    """
+    beton = dataset.split(split)
+    geometry = choose_geometry(beton.heights, beton.widths, view=view, resolution=resolution)
+    count = beton.num_samples if num_samples is None else num_samples
+    size = f"{count:,} images of {dataset.channels}×{geometry.height}×{geometry.width}"
+    if geometry.kind == "random_resized_crop":
+        return TierChoice("streaming", f"random resized crops to {geometry.height} px are decoded")
+    needed = _bytes_needed(count, geometry, dataset.channels)
+    free = _free_memory(torch.device(device or "cpu"))
+    facts = f"{size} take {_mib(needed)}, of {_mib(free)} free"
+    if needed <= free * SHARE_OF_FREE_MEMORY:
+        return TierChoice("resident", f"{facts}: under a quarter")
+    return TierChoice("streaming", f"{facts}: over a quarter")
+
+
+def open_images(
+    dataset: Dataset,
+    split: str = "train",
+    *,
+    view: str = "train",
+    indices: npt.ArrayLike | None = None,
+    resolution: int | None = None,
+    tier: str = "auto",
+    workers: int | None = None,
+    device: torch.device | str | None = None,
+) -> Resident | Streaming:
+    """Open a split once, for any number of epochs of :func:`batches`.
+
+    ``indices``: (n,) sample ids that will be used, all by default; a resident tier holds only
+    these. ``device``: where resident images live. Raises InvalidRequest, ResolutionNeeded,
+    TierUnsuitable (random crops from the resident tier), DamagedImage.
+    """
+    if tier not in TIERS:
+        raise InvalidRequest(f"tier: expected one of {', '.join(TIERS)}, got {tier!r}")
+    num_samples = None if indices is None else len(torch.as_tensor(indices))
+    choice = choose_tier(
+        dataset, split, view=view, resolution=resolution, num_samples=num_samples, device=device
+    )
+    if tier == "auto":
+        tier, reason = choice
+    else:
+        reason = "asked for"
+    if tier == "streaming":
+        return Streaming(dataset, split, resolution=resolution, workers=workers, reason=reason)
+    beton = dataset.split(split)
+    geometry = choose_geometry(beton.heights, beton.widths, view=view, resolution=resolution)
+    if geometry.kind == "random_resized_crop":
+        raise TierUnsuitable(
+            "random resized crops need whole images, which the resident tier does not hold. "
+            'Next: tier="streaming", or view="plain"'
+        )
+    return load_resident(
+        dataset,
+        split,
+        indices=indices,
+        resolution=resolution,
+        device=device or "cpu",
+        workers=workers,
+        reason=reason,
+    )
+
+
+def batches(
+    source: Dataset | Resident | Streaming,
+    indices: npt.ArrayLike,
+    *,
+    split: str = "train",
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    start: int = 0,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    view: str = "train",
+    resolution: int | None = None,
+    tier: str = "auto",
+    rank: int = 0,
+    world: int = 1,
+    workers: int | None = None,
+    device: torch.device | str | None = None,
+    augment_seed: int = 0,
+) -> BatchIterator:
+    """One epoch of ``indices`` in batches (images uint8 (b, C, H, W), labels (b,), ids (b,)).
+
+    ``source``: a dataset, or what :func:`open_images` returned (``split``, ``resolution``,
+    ``tier`` and ``workers`` then stay as opened). ``indices``: (n,) sample ids. ``batch_size``:
+    global, over all ``world`` ranks; this one gets its contiguous share of each batch. ``seed``,
+    ``epoch``: the order. ``start``: first batch, to resume in mid-epoch. ``shuffle`` False keeps
+    the order of ``indices``. ``drop_last``: leave out a partial last batch. ``view``: "train" or
+    "plain", see :func:`~engine.loading.batch.choose_geometry`. ``device``: where batches go.
+    ``augment_seed``: with the epoch and the sample's id it decides crop and mirror.
+
+    The result is an iterator and a context manager, has a length, and ``describe()`` tells the
+    tier and why. Equal for any number of workers. Raises InvalidRequest, ResolutionNeeded,
+    TierUnsuitable; DamagedImage where the batch with the damaged sample would have come.
+    """
+    if not isinstance(source, Resident | Streaming):
+        source = open_images(
+            source,
+            split,
+            view=view,
+            indices=indices,
+            resolution=resolution,
+            tier=tier,
+            workers=workers,
+            device=device,
+        )
+    return source.batches(
+        indices,
+        batch_size=batch_size,
+        view=view,
+        seed=seed,
+        epoch=epoch,
+        start=start,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        rank=rank,
+        world=world,
+        device=device,
+        augment_seed=augment_seed,
+    )
+
+
+def _bytes_needed(count: int, geometry: Geometry, channels: int) -> int:
+    return count * channels * geometry.height * geometry.width
+
+
+def _free_memory(device: torch.device) -> int:
+    free = _free_host_memory()
+    if device.type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(device)[0])
+    return free
+
+
+def _free_host_memory() -> int:
+    """Bytes that can be used without swapping, as the kernel estimates them."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"

@@ -1,0 +1,119 @@
+"""Small JSON files that say what is complete: written whole, checked when read.
+
+Every record and manifest of an expert run and of a sweep goes through here. A record carries a
+checksum over its own canonical JSON, so a flipped byte is found when it is read; it is written
+beside its place, synced and renamed, so no reader sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ArtefactError, DamageError
+
+CHECKSUM = "checksum"
+
+
+def canonical_json(value: object) -> bytes:
+    """The one spelling of a JSON value that hashes are taken of: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def content_id(value: object) -> str:
+    """16 hex digits that identify a JSON value by its content."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is either absent, as it was before, or whole and on disk.
+
+    Raises:
+        ArtefactError: the disk is full or the folder can't be written; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> ArtefactError:
+    return ArtefactError(
+        f"{path} can't be written: {error.strerror}. What was finished before is kept; "
+        "make room (or choose another folder) and run the same command again."
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete what a killed writer left in a folder; only its one writer may call this."""
+    for leftover in folder.glob(".*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON record with a checksum of itself, atomically and durably."""
+    body = {key: value for key, value in content.items() if key != CHECKSUM}
+    body[CHECKSUM] = hashlib.sha256(canonical_json(body)).hexdigest()
+    write_bytes(path, json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record written by :func:`write_record`.
+
+    Raises:
+        ArtefactError: there is no such file.
+        DamageError: it is no JSON object, or its checksum does not match its content.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{path} can't be read: {error.strerror}") from error
+    try:
+        record = json.loads(data)
+        checksum = record.pop(CHECKSUM)
+        whole = hashlib.sha256(canonical_json(record)).hexdigest() == checksum
+        # The layout is ours too: a flipped blank or newline is damage like any other.
+        rewritten = json.dumps(record | {CHECKSUM: checksum}, indent=1, sort_keys=True).encode()
+        whole = whole and rewritten + b"\n" == data
+    except (ValueError, AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DamageError(
+            f"{path} is damaged: its content does not match its checksum. "
+            "Delete that file and run the command that wrote it again."
+        )
+    return record

@@ -1,0 +1,205 @@
+"""The HTML page: one file, no network, every text escaped.
+
+In: results, panels and drawn figures. Out: the page as text. Every number links to the list of its
+trials, which the browser unfolds; the tooltip has the same ids for those who only point.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from statistics import median
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from engine.analysis.grid import Cell, Panel, runs, spread_meaning
+from engine.analysis.trials import MEASURES, Trial, Value
+from engine.report import numbers
+from engine.report.sweeps import Results
+from engine.report.tables import last_line, seeds_in_words
+from engine.report.views import Table, cell_anchor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnFigure:
+    """A figure ready for the page: `svg` is an `<svg>` element made by `figures.inline`."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelPage:
+    """What the page shows of one panel."""
+
+    number: int
+    panel: Panel
+    main: Table
+    grids: tuple[Table, ...]
+    figures: tuple[DrawnFigure, ...]
+
+
+def render(
+    results: Results,
+    pages: Sequence[PanelPage],
+    experts: Table,
+    problems: Table,
+    *,
+    no_figure: str,
+) -> str:
+    """The page as HTML. `no_figure` says why there is none, where there is none."""
+    here = files("engine.report")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((here / "report.html.j2").read_text("utf-8"))
+    return template.render(
+        dataset=results.dataset_name,
+        css=Markup((here / "report.css").read_text("utf-8")),
+        facts=facts(results, [page.panel for page in pages]),
+        settings=_student_settings(pages[0].panel.fixed),
+        lead=_lead(results),
+        notes=results.notes,
+        panels=[
+            {
+                "number": page.number,
+                "heading": numbers.settings(page.panel.axes),
+                "main": page.main,
+                "grids": page.grids,
+                "figures": [
+                    {"svg": Markup(figure.svg), "caption": figure.caption, "name": figure.name}
+                    for figure in page.figures
+                ],
+                "cells": [_cell_context(cell, page.number) for cell in page.panel.cells.values()],
+            }
+            for page in pages
+        ],
+        experts=experts,
+        problems=problems,
+        no_figure=no_figure,
+        measures=[numbers.MEASURE_NAMES[measure] for measure in MEASURES],
+    )
+
+
+def facts(results: Results, panels: Sequence[Panel]) -> list[tuple[str, str]]:
+    """How the numbers were made: (term, text) pairs, only those that the trials record."""
+    trials = results.trials
+    fixed = panels[0].fixed
+    done = [trial for trial in trials if trial.done]
+    not_run = sum(len(seeds) for panel in panels for *_, seeds in panel.missing())
+    counted = [f"{len(done)} done", f"{len(trials) - len(done)} failed", f"{not_run} not run"]
+    cells = [cell for panel in panels for cell in panel.cells.values()]
+    classes = f", {results.num_classes} classes" if results.num_classes else ""
+    rates = [trial.images_per_second for trial in done if trial.images_per_second]
+    rate = f"; median {median(rates):,.0f} images/s" if rates else ""
+    labels = [
+        numbers.setting(name, fixed[name])
+        for name in fixed
+        if name not in ("lr", "protocol") and not name.startswith("student.")
+    ]
+    found = [
+        ("Dataset", f"{results.dataset_name}{classes}, id {results.dataset_id[:12]}"),
+        ("Trials", ", ".join(part for part in counted if not part.startswith("0 "))),
+        ("Student", _student(fixed)),
+        ("Labels", ", ".join(labels)),
+        ("Seeds", _seeds(cells)),
+        ("Hardware", _counted(trials, _hardware)),
+        ("Precision", _counted(trials, _precision)),
+        ("Software", _counted(trials, lambda env: _named(env, "torch", "torch "))),
+        ("Protocol", numbers.setting_value(fixed["protocol"]) if fixed.get("protocol") else ""),
+        ("Student time", numbers.duration(sum(t.seconds for t in done)) + rate),
+        ("Sweeps" if len(results.sweeps) > 1 else "Sweep", ", ".join(results.sweeps)),
+    ]
+    return [(term, text) for term, text in found if text]
+
+
+def _seeds(cells: Sequence[Cell]) -> str:
+    """How many runs a cell has, and what they differ in."""
+    counts = sorted({len(cell.trials) for cell in cells if cell.trials})
+    if not counts:
+        return ""
+    span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return f"{span} per cell: {', or '.join(spread_meaning(cells))}"
+
+
+def _lead(results: Results) -> str:
+    experts = sorted({str(t.axes["expert"]) for t in results.trials if t.axes.get("expert")})
+    ipcs = sorted({trial.ipc for trial in results.trials})
+    of = f" of {numbers.listed(experts)}" if experts else ""
+    hard = any(trial.labels == "hard" for trial in results.trials)
+    beside = ", beside the same images with hard labels" if hard else ""
+    count = numbers.listed([str(ipc) for ipc in ipcs])
+    noun = "image" if ipcs == [1] else "images"
+    return f"Students trained on {count} {noun} per class with soft labels{of}{beside}."
+
+
+def _student(fixed: Mapping[str, Value]) -> str:
+    parts = [
+        numbers.setting_value(fixed["student.model"]) if fixed.get("student.model") else "",
+        f"{fixed['student.epochs']} epochs" if fixed.get("student.epochs") else "",
+        f"batch size {fixed['student.batch_size']}" if fixed.get("student.batch_size") else "",
+        numbers.setting("lr", fixed["lr"]) if fixed.get("lr") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _student_settings(fixed: Mapping[str, Value]) -> list[tuple[str, str]]:
+    return [
+        (name.removeprefix("student."), numbers.setting_value(value))
+        for name, value in fixed.items()
+        if name.startswith("student.") or name == "lr"
+    ]
+
+
+def _cell_context(cell: Cell, number: int) -> dict[str, Any]:
+    what = "hard labels" if cell.expert_epoch is None else f"expert epoch {cell.expert_epoch}"
+    return {
+        "anchor": cell_anchor(cell, number),
+        "heading": f"IPC {cell.ipc}, {what}",
+        "runs": [_run_context(trial) for trial in runs(cell)],
+    }
+
+
+def _run_context(trial: Trial) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        "seeds": seeds_in_words(trial.seeds),
+        "accuracies": [numbers.percent(trial.test.get(measure), 2) for measure in MEASURES],
+        "validation": numbers.percent(trial.validation.get("selected"), 2),
+        "sweep": trial.sweep,
+        "error": "" if trial.done else last_line(trial.error),
+        "traceback": trial.error,
+    }
+
+
+def _hardware(environment: Mapping[str, Value]) -> str:
+    threads = environment.get("threads")
+    parts = [_named(environment, "machine"), _named(environment, "device")]
+    return ", ".join(part for part in [*parts, f"{threads} threads" if threads else ""] if part)
+
+
+def _precision(environment: Mapping[str, Value]) -> str:
+    compiled = {True: ", compiled", False: ", eager"}.get(environment.get("compiled") is True, "")
+    return (
+        _named(environment, "precision") + (compiled if "compiled" in environment else "")
+        if environment.get("precision")
+        else ""
+    )
+
+
+def _named(environment: Mapping[str, Value], key: str, prefix: str = "") -> str:
+    value = environment.get(key)
+    return f"{prefix}{value}" if value not in (None, "") else ""
+
+
+def _counted(trials: Sequence[Trial], text_of: Any) -> str:
+    """The one value that all trials share, or every value with its number of trials."""
+    counts = Counter(text for trial in trials if (text := text_of(trial.environment)))
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{text} ({count} trials)" for text, count in sorted(counts.items()))

@@ -1,0 +1,269 @@
+"""`write_report`: from sweep folders to a folder that a browser opens.
+
+Read the sweeps, sort the trials into panels, compute, draw, render; then write everything at once.
+Half a second of work for 60 trials, most of it matplotlib's.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.analysis.grid import Panel, split_into_panels
+from engine.analysis.trials import MEASURES
+from engine.errors import UsageError
+from engine.records import content_id
+from engine.report import numbers, tables, textual, views
+from engine.report.publish import check_destination, publish
+from engine.report.sweeps import Progress, Results, read_sweeps
+
+if TYPE_CHECKING:
+    from engine.report.page import PanelPage
+
+FORMAT = 1
+"""Version of the layout of a report's folder."""
+
+
+def write_report(
+    sweeps: Sequence[str | Path],
+    out: str | Path,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the report of one or more sweeps of one dataset to the folder `out`.
+
+    `out` gets `index.html` (self-contained), `figures/*.svg|png`, `tables/*.csv|md` and, last,
+    `manifest.json`; an earlier report there is replaced as a whole. The same trials give the same
+    bytes. With `dry_run` nothing is written and the answer says what would be.
+
+    Returns {"kind", "id", "path", "index", "dataset", "trials": {"done", "failed", "not_run"},
+    "panels", "files", "notes", "main_table": rows as in `tables/main.csv`, "dry_run"}; accuracies
+    are fractions 0..1, None where not measured.
+
+    Raises:
+        UsageError: no sweep was named, or something that is no report lies at `out`.
+        ArtefactError: a sweep is missing, has no trial or lacks a key; the disk is full.
+        DamageError: a record's content does not match its checksum.
+        MismatchError: the sweeps are of different datasets.
+
+    Source: issue 2, item 8.
+    """
+    results = read_sweeps(sweeps, progress=progress)
+    panels = split_into_panels(results.trials)
+    out = Path(out).resolve()
+    check_destination(out)
+    _refuse_sweep_as_destination(sweeps, out)
+    identity = _identity(results)
+    if dry_run:
+        names = sorted([*_file_names(panels), "manifest.json"])
+    else:
+        built = _build(results, panels, progress)
+        publish(built, _manifest(results, identity), out)
+        names = sorted([*built, "manifest.json"])
+    done = sum(trial.done for trial in results.trials)
+    return {
+        "kind": "report",
+        "id": identity,
+        "path": str(out),
+        "index": str(out / "index.html"),
+        "dataset": {"id": results.dataset_id, "name": results.dataset_name},
+        "trials": {
+            "done": done,
+            "failed": len(results.trials) - done,
+            "not_run": sum(len(seeds) for panel in panels for *_, seeds in panel.missing()),
+        },
+        "panels": len(panels),
+        "files": names,
+        "notes": list(results.notes),
+        "main_table": tables.main_rows(panels),
+        "dry_run": dry_run,
+    }
+
+
+def main_table(
+    sweeps: Sequence[str | Path], *, progress: Progress | None = None
+) -> list[dict[str, str]]:
+    """The main table as text for a console: one dict per IPC (and panel), column → text.
+
+    Columns: the settings that tell panels apart, "IPC", "expert epoch", "n", then soft, hard and
+    gain for each of the three accuracies. Raises as `write_report` does when reading.
+    """
+    results = read_sweeps(sweeps, progress=progress)
+    panels = split_into_panels(results.trials)
+    return textual.to_console(
+        [
+            (
+                {numbers.setting_name(k): numbers.setting_value(v) for k, v in panel.axes.items()},
+                views.main_view(panel, number),
+            )
+            for number, panel in enumerate(panels, 1)
+        ]
+    )
+
+
+def _build(
+    results: Results, panels: Sequence[Panel], progress: Progress | None
+) -> dict[str, bytes]:
+    """Every file of the report but the manifest: relative path → content."""
+    from engine.report import figures
+    from engine.report.page import DrawnFigure, PanelPage, render
+
+    files: dict[str, bytes] = {}
+    pages = []
+    drawn = figures.measured(panels)
+    for number, panel in enumerate(panels, 1):
+        pictures = []
+        if drawn:
+            for name, draw, caption in _drawings():
+                figure = draw(panel, results.dataset_name, *drawn)
+                stem = _figure_stem(name, number, len(panels))
+                files[f"figures/{stem}.svg"] = figures.svg(figure)
+                files[f"figures/{stem}.png"] = figures.png(figure)
+                svg = figures.inline(files[f"figures/{stem}.svg"], stem.replace("_", "-"))
+                pictures.append(DrawnFigure(name=stem, svg=svg, caption=caption))
+        pages.append(
+            PanelPage(
+                number=number,
+                panel=panel,
+                main=views.main_view(panel, number),
+                grids=_grids(panel, number),
+                figures=tuple(pictures),
+            )
+        )
+        if progress is not None:
+            progress("draw figures", number, len(panels))
+    experts, problems = views.expert_view(results), views.problem_view(panels)
+    page = render(results, pages, experts, problems, no_figure="" if drawn else _NO_FIGURE)
+    files["index.html"] = page.encode()
+    files |= _table_files(results, panels, pages)
+    return files
+
+
+_NO_FIGURE = (
+    "No figure: the dataset has neither a test split nor validation images, "
+    "so no accuracy was measured."
+)
+
+
+def _drawings() -> list[tuple[str, Callable[..., Any], str]]:
+    from engine.report import figures
+
+    return [
+        (
+            "accuracy_over_ipc",
+            figures.over_ipc,
+            "One line per expert epoch; dashed: hard labels on the same images.",
+        ),
+        (
+            "accuracy_over_expert_epoch",
+            figures.over_expert_epoch,
+            "One line per IPC. A ring marks the expert epoch that the main table chose; "
+            "dashed: hard labels of the same IPC.",
+        ),
+    ]
+
+
+def _grids(panel: Panel, number: int) -> tuple[views.Table, ...]:
+    grids = [views.grid_view(panel, number, measure) for measure in MEASURES]
+    if any(cell.summary("selected", "validation") for cell in panel.cells.values()):
+        grids.append(views.grid_view(panel, number, "selected", "validation"))
+    return tuple(grids)
+
+
+def _table_files(
+    results: Results, panels: Sequence[Panel], pages: Sequence[PanelPage]
+) -> dict[str, bytes]:
+    def heading(page: PanelPage, table: views.Table) -> str:
+        return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes))))
+
+    texts = {
+        "main.csv": textual.to_csv(tables.main_rows(panels)),
+        "main.md": textual.to_markdown([(heading(page, page.main), page.main) for page in pages]),
+        "grid.csv": textual.to_csv(tables.grid_rows(panels)),
+        "grid.md": textual.to_markdown(
+            [(heading(page, table), table) for page in pages for table in page.grids]
+        ),
+        "trials.csv": textual.to_csv(tables.trial_rows(results)),
+    }
+    for name, view, rows in (
+        ("experts", views.expert_view(results), tables.expert_rows(results)),
+        ("problems", views.problem_view(panels), tables.problem_rows(panels)),
+    ):
+        texts[f"{name}.csv"] = textual.to_csv(rows)
+        texts[f"{name}.md"] = textual.to_markdown([(view.title, view)])
+    return {f"tables/{name}": text.encode() for name, text in texts.items()}
+
+
+def _file_names(panels: Sequence[Panel]) -> list[str]:
+    from engine.report import figures
+
+    names = ["index.html", "tables/trials.csv"]
+    names += [
+        f"tables/{table}.{kind}"
+        for table in ("main", "grid", "experts", "problems")
+        for kind in ("csv", "md")
+    ]
+    if figures.measured(panels):
+        names += [
+            f"figures/{_figure_stem(name, number, len(panels))}.{kind}"
+            for number in range(1, len(panels) + 1)
+            for name, *_ in _drawings()
+            for kind in ("svg", "png")
+        ]
+    return names
+
+
+def _figure_stem(name: str, number: int, panels: int) -> str:
+    return name if panels == 1 else f"{name}_{number}"
+
+
+def _identity(results: Results) -> str:
+    """Hash of what the report is about: its dataset and trials, not where they lie."""
+    return content_id(
+        {
+            "kind": "report",
+            "format": FORMAT,
+            "dataset": results.dataset_id,
+            "trials": sorted(_trial_ids(results)),
+        }
+    )
+
+
+def _trial_ids(results: Results) -> list[str]:
+    return [trial.id for trial in results.trials]
+
+
+def _manifest(results: Results, identity: str) -> dict[str, Any]:
+    try:
+        own = version("softlabel-engine")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {
+        "kind": "report",
+        "id": identity,
+        "format": FORMAT,
+        "parents": {
+            "dataset": results.dataset_id,
+            "sweeps": list(results.sweeps),
+            "trials": sorted(_trial_ids(results)),
+        },
+        "versions": {
+            "softlabel-engine": own,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "matplotlib", "jinja2")},
+        },
+    }
+
+
+def _refuse_sweep_as_destination(sweeps: Sequence[str | Path], out: Path) -> None:
+    for sweep in [sweeps] if isinstance(sweeps, str | Path) else sweeps:
+        folder = Path(sweep).resolve()
+        if out == folder or out in folder.parents:
+            raise UsageError(
+                f"expected a place for the report outside the sweep {folder}, found {out}\n"
+                "choose another --out"
+            )

@@ -1,0 +1,373 @@
+"""Train an expert with one checkpoint an epoch, on one or many ranks, resumable at every epoch.
+
+One code path for one CPU process, several, one GPU and several: Accelerate chooses the device and
+averages gradients. Every global batch is the same for any number of ranks, and everything random
+is keyed on (seed, epoch, batch or sample), so a resumed run continues as if never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import beton_builder
+from engine.augment import draw_operations, draw_parameters
+from engine.configuration import load_configuration
+from engine.errors import RankError, TrainingDiverged, UsageError
+from engine.loading import Batch, open_images
+from engine.models import build_model, check_model_name
+from engine.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser
+from engine.training.evaluate import EVALUATION_BATCH, count_correct
+from engine.training.expert_run import ExpertRun, create_run, open_run
+from engine.training.launch import Progress, run_ranks
+from engine.training.optimise import make_optimiser, set_learning_rate
+from engine.training.precision import choose_arithmetic
+from engine.training.recipe import ExpertRecipe
+from engine.training.step import Network, TrainingStep, compiles_partial_batch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+SMALL_IMAGE = 64
+
+
+def train_expert(
+    data: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    model: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    seed: int = 0,
+    processes: int = 1,
+    overrides: Mapping[str, Any] | None = None,
+    hold_out: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train an expert on a dataset's train split; extends or resumes the run at ``out``.
+
+    Args:
+        data: a built dataset.
+        out: folder of the expert run.
+        config: recipe, as a YAML file or a preset's name; by default ``expert-small`` for images
+            of one size up to 64 pixels, else ``expert-imagenet``.
+        model, epochs, lr, hold_out: override the recipe's.
+        seed: of initial weights, order and augmentation.
+        processes: ranks on this machine.
+        overrides: further dotted keys of the recipe.
+        force: replace a run of another identity.
+        dry_run: return the plan and touch nothing.
+
+    Raises:
+        ConfigurationError, UsageError, MismatchError, TrainingDiverged, RankError.
+    """
+    dataset = beton_builder.open_dataset(data)
+    recipe = _resolve_recipe(dataset, config, model, epochs, lr, hold_out, overrides)
+    manifest = _manifest(dataset, recipe, seed)
+    dataset.split("train")
+    if dry_run:
+        return _plan(dataset, recipe, Path(out), manifest, processes)
+    run = create_run(Path(out), manifest, force=force)
+    with run.sole_writer():
+        done = run.epochs()
+        if not done or done[-1] < recipe.epochs:
+            run_ranks(
+                _train_on_rank, processes, progress, str(data), str(out), recipe.epochs, processes
+            )
+            status = "trained"
+        else:
+            status = "finished already"
+    last = run.record(run.epochs()[-1])
+    return {
+        "status": status,
+        "run": str(out),
+        "id": run.id,
+        "epochs": run.epochs()[-1],
+        **last["metrics"],
+        "environment": last["environment"],
+    }
+
+
+def _resolve_recipe(
+    dataset: beton_builder.Dataset,
+    config: str | Path | None,
+    model: str | None,
+    epochs: int | None,
+    lr: float | None,
+    hold_out: bool,
+    overrides: Mapping[str, Any] | None,
+) -> ExpertRecipe:
+    if config is None:
+        small = dataset.height is not None and dataset.height <= SMALL_IMAGE
+        config = "expert-small" if small else "expert-imagenet"
+    given = {"model": model, "epochs": epochs, "lr": lr, "hold_out": hold_out or None}
+    values = {key: value for key, value in given.items() if value is not None}
+    recipe = load_configuration(ExpertRecipe, config, values | dict(overrides or {}))
+    check_model_name(recipe.model)
+    if recipe.resolution is None:
+        if dataset.height is None or dataset.height != dataset.width:
+            raise UsageError(
+                f"the images of {dataset.path} are not all of one square size, so the recipe needs "
+                "a resolution: add --set resolution=64 (or 224)"
+            )
+        recipe = recipe.model_copy(update={"resolution": dataset.height})
+    return recipe
+
+
+def _manifest(dataset: beton_builder.Dataset, recipe: ExpertRecipe, seed: int) -> dict[str, Any]:
+    return {
+        "kind": "expert-run",
+        "format": 1,
+        "parents": [dataset.id],
+        "dataset": {
+            "id": dataset.id,
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "channels": dataset.channels,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
+        },
+        "recipe": recipe.identity(),
+        "seed": seed,
+        "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
+    }
+
+
+def _training_indices(
+    dataset: beton_builder.Dataset, recipe: Mapping[str, Any]
+) -> npt.NDArray[np.int64]:
+    every = np.arange(dataset.split("train").num_samples, dtype=np.int64)
+    return np.setdiff1d(every, dataset.validation_indices) if recipe["hold_out"] else every
+
+
+def _plan(
+    dataset: beton_builder.Dataset,
+    recipe: ExpertRecipe,
+    out: Path,
+    manifest: dict[str, Any],
+    processes: int,
+) -> dict[str, Any]:
+    done = open_run(out).epochs() if (out / "manifest.json").exists() else []
+    model = build_model(
+        recipe.model,
+        num_classes=dataset.num_classes,
+        channels=dataset.channels,
+        resolution=recipe.resolution or 0,
+        init_seed=0,
+    )
+    parameters = sum(p.numel() for p in model.parameters())
+    remaining = max(0, recipe.epochs - (done[-1] if done else -1))
+    return {
+        "plan": "train-expert",
+        "out": str(out),
+        "dataset": manifest["dataset"]["name"],
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": manifest["seed"],
+        "processes": processes,
+        "parameters": parameters,
+        "images_per_epoch": len(_training_indices(dataset, manifest["recipe"])),
+        "epochs_done": done[-1] if done else None,
+        "checkpoint_bytes": remaining * parameters * 4,
+    }
+
+
+def _train_on_rank(
+    data: str, out: str, epochs: int, processes: int, *, progress: Progress
+) -> dict[str, Any]:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    if processes > 1 and accelerator.num_processes != processes:
+        raise RankError(
+            f"asked for {processes} ranks, but Accelerate sees {accelerator.num_processes}"
+        )
+    training = _ExpertTraining(data, out, epochs, accelerator)
+    training.start()
+    while training.epoch < epochs:
+        training.train_epoch(progress)
+    return {"epoch": training.epoch}
+
+
+class _ExpertTraining:
+    """An expert's training on one rank: the state between two epochs, and the way to the next."""
+
+    def __init__(self, data: str, out: str, epochs: int, accelerator: Accelerator) -> None:
+        self.dataset = beton_builder.open_dataset(data)
+        self.run: ExpertRun = open_run(out)
+        self.accelerator = accelerator
+        self.epochs = epochs
+        recipe = self.run.manifest["recipe"]
+        self.recipe = ExpertRecipe.model_validate(recipe | {"epochs": epochs})
+        self.seed = int(self.run.manifest["seed"])
+        self.indices = _training_indices(self.dataset, recipe)
+        self.view = "train" if self.recipe.augmentation == "random-resized-crop" else "plain"
+        resolution = self.recipe.resolution
+        assert resolution is not None
+        self.images = open_images(self.dataset, "train", resolution=resolution, view=self.view)
+        self.test_images = (
+            open_images(self.dataset, "test", resolution=resolution, view="plain")
+            if self.dataset.has_split("test")
+            else None
+        )
+        self.arithmetic = choose_arithmetic(self.recipe.precision)
+        model = build_model(
+            self.recipe.model,
+            num_classes=self.dataset.num_classes,
+            channels=self.dataset.channels,
+            resolution=resolution,
+            init_seed=self.seed,
+        )
+        self.network = Network(model, self.arithmetic, self.dataset.mean, self.dataset.std)
+        self.optimiser = make_optimiser(
+            self.network.model.parameters(), self.recipe.optimiser, self.recipe.lr
+        )
+        self.network.forward = accelerator.prepare(self.network.forward)
+        self.epoch = 0
+
+    def start(self) -> None:
+        """Continue after the last complete epoch, or write epoch 0: the initial weights."""
+        done = self.run.epochs()
+        if done:
+            self.epoch = done[-1]
+            self.network.load_weights(self.run.weights(self.epoch))
+            state, _ = load_checkpoint(self.run.state_path(self.epoch))
+            restore_optimiser(self.optimiser, state)
+        else:
+            self._write({})
+        self.accelerator.wait_for_everyone()
+
+    def train_epoch(self, progress: Progress) -> None:
+        """One epoch of training, evaluation, and its checkpoint."""
+        rate = self.recipe.schedule.learning_rate(self.recipe.lr, self.epoch)
+        set_learning_rate(self.optimiser, rate)
+        step = TrainingStep(self.network, self.optimiser, self.accelerator)
+        started, compiling = time.perf_counter(), self.network.compile_seconds
+        total, seen = len(self.indices), 0
+        batch_size = self.recipe.batch_size
+        operations = self._operations(-(-total // batch_size))
+        partial = compiles_partial_batch(total, batch_size)
+        device = self.network.device
+        loss_sum = torch.zeros((), device=device)
+        correct = torch.zeros((), dtype=torch.long, device=device)
+        self.network.model.train()
+        with self.images.batches(
+            self.indices,
+            batch_size=batch_size,
+            view=self.view,
+            seed=self.seed,
+            epoch=self.epoch,
+            augment_seed=self.seed,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        ) as batches:
+            for number, batch in enumerate(batches):
+                global_size = min(batch_size, total - number * batch_size)
+                loss, logits = self._step(
+                    step,
+                    batch,
+                    operations[number],
+                    global_size,
+                    compiled=partial or global_size == batch_size,
+                )
+                loss_sum += loss * len(batch.labels)
+                correct += (logits.argmax(1) == batch.labels.to(device)).sum()
+                seen += global_size
+                progress("train expert", self.epoch * total + seen, self.epochs * total)
+        compiling = self.network.compile_seconds - compiling
+        seconds = time.perf_counter() - started - compiling
+        sums = self._summed(torch.stack([loss_sum, correct.float()]))
+        self.epoch += 1
+        mean_loss = float(sums[0]) / total
+        if not math.isfinite(mean_loss):
+            raise TrainingDiverged(
+                f"the loss was {mean_loss} in epoch {self.epoch}; lower the learning rate "
+                f"(it is {rate:g}). The epochs before it are kept in {self.run.path}."
+            )
+        self._write(
+            {
+                "learning_rate": rate,
+                "train_loss": mean_loss,
+                "train_accuracy": float(sums[1]) / total,
+                "test_accuracy": self._test_accuracy(),
+                "seconds": seconds,
+                "compile_seconds": compiling,
+                "images_per_second": total / seconds,
+            }
+        )
+
+    def _operations(self, num_batches: int) -> list[str | None]:
+        if self.recipe.augmentation != "dsa":
+            return [None] * num_batches
+        return list(draw_operations(self.seed, self.epoch, num_batches))
+
+    def _step(
+        self,
+        step: TrainingStep,
+        batch: Batch,
+        operation: str | None,
+        global_size: int,
+        *,
+        compiled: bool,
+    ) -> tuple[Tensor, Tensor]:
+        share = len(batch.labels)
+        if share == 0:
+            raise UsageError(
+                f"a batch of {global_size} images can't be shared by "
+                f"{self.accelerator.num_processes} ranks; use fewer processes"
+            )
+        uniform = None
+        if operation is not None:
+            drawn = draw_parameters(self.seed, self.epoch, batch.ids.numpy())
+            uniform = torch.from_numpy(drawn).to(self.network.device)
+        targets = F.one_hot(batch.labels, self.dataset.num_classes).float()
+        return step(
+            batch.images,
+            targets.to(self.network.device),
+            operation=operation,
+            uniform_b4=uniform,
+            weight=share * self.accelerator.num_processes / global_size,
+            compiled=compiled,
+        )
+
+    def _test_accuracy(self) -> float | None:
+        if self.test_images is None:
+            return None
+        every = np.arange(self.test_images.num_samples, dtype=np.int64)
+        with self.test_images.batches(
+            every,
+            batch_size=EVALUATION_BATCH,
+            view="plain",
+            shuffle=False,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        ) as batches:
+            correct = count_correct(self.network, batches)
+        return float(self._summed(correct.double())) / len(every)
+
+    def _summed(self, values: Tensor) -> Tensor:
+        if self.accelerator.num_processes == 1:
+            return values
+        summed: Tensor = self.accelerator.reduce(values, reduction="sum")
+        return summed
+
+    def _write(self, metrics: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            self.run.write_epoch(
+                self.epoch,
+                self.network.model.state_dict(),
+                optimiser_tensors(self.optimiser),
+                metrics,
+                self.arithmetic.describe() | {"ranks": self.accelerator.num_processes},
+            )
