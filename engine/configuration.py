@@ -82,7 +82,9 @@ def _read(source: str | Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{source}: expected keys and values, found {type(values).__name__}")
+        raise ConfigurationError(
+            f"{source}: expected keys and values, found {type(values).__name__}"
+        )
     return _numbers(values)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
+from engine.analysis.plan import Plan
 from engine.analysis.statistics import Difference, Summary, difference, summarise
-from engine.analysis.trials import Seeds, Trial, Value
+from engine.analysis.trials import LABEL_VIEW_ID, Seeds, Trial, Value
 
 CellKey = tuple[int, int | None]
 """(IPC, expert epoch); None stands for hard labels."""
@@ -106,22 +107,32 @@ class Panel:
         found = (self.cell(ipc, epoch) for epoch in self.expert_epochs)
         return [cell for cell in found if cell is not None]
 
-    def missing(self) -> list[tuple[int, int | None, tuple[Seeds, ...]]]:
+    def missing(
+        self, plans: Sequence[Plan] = ()
+    ) -> list[tuple[int, int | None, tuple[Seeds, ...]]]:
         """Cells of the full grid that lack runs: (IPC, expert epoch or None, seeds not run).
 
         The full grid is every IPC × every expert epoch (and hard labels) × every seed that this
-        panel has seen for that kind of labels, failed runs included. An entry of a failed run is
-        not missing: it is in the cell's `failed`.
+        panel has seen for that kind of labels, and what the `plans` that concern it asked for.
+        A failed run is not missing: it is in its cell's `failed`.
         """
-        asked: dict[bool, set[Seeds]] = {True: set(), False: set()}
-        for (_, epoch), cell in self.cells.items():
-            asked[epoch is None] |= {trial.seeds for trial in runs(cell)}
+        asked: dict[tuple[int, int | None], set[Seeds]] = {}
+        for kind in ("soft", "hard"):
+            of_kind = {k: c for k, c in self.cells.items() if (k[1] is None) == (kind == "hard")}
+            if of_kind:
+                seeds = {trial.seeds for cell in of_kind.values() for trial in runs(cell)}
+                epochs = [None] if kind == "hard" else self.expert_epochs
+                for key in product(self.ipcs, epochs):
+                    asked.setdefault(key, set()).update(seeds)
+        for plan in plans:
+            if plan.concerns({**self.fixed, **self.axes}):
+                for key in plan.cells():
+                    asked.setdefault(key, set()).update(plan.seeds)
         lacking = []
-        columns: list[int | None] = [*self.expert_epochs, *([None] if self.has_hard else [])]
-        for ipc, epoch in product(self.ipcs, columns):
+        for ipc, epoch in sorted(asked, key=_cell_order):
             found = self.cell(ipc, epoch)
             have = {trial.seeds for trial in runs(found)} if found else set()
-            if absent := asked[epoch is None] - have:
+            if absent := asked[ipc, epoch] - have:
                 lacking.append((ipc, epoch, tuple(sorted(absent))))
         return lacking
 
@@ -153,6 +164,8 @@ def split_into_panels(trials: Sequence[Trial]) -> list[Panel]:
         if (values := _function_of_ipc(trials, name)) is not None
     }
     varying = [name for name in names if len(seen[name]) > 1 and name not in by_ipc]
+    if LABEL_VIEW_ID in varying and _is_determined(trials, LABEL_VIEW_ID, varying):
+        varying.remove(LABEL_VIEW_ID)
     fixed = {name: seen[name][0] for name in names if len(seen[name]) == 1}
 
     soft = [trial for trial in trials if trial.labels == "soft"]
@@ -182,7 +195,7 @@ def _cells(trials: Sequence[Trial]) -> dict[CellKey, Cell]:
     for trial in trials:
         grouped.setdefault((trial.ipc, trial.expert_epoch), []).append(trial)
     cells = {}
-    for ipc, epoch in sorted(grouped, key=lambda key: (key[0], key[1] is None, key[1] or 0)):
+    for ipc, epoch in sorted(grouped, key=_cell_order):
         done: dict[Seeds, Trial] = {}
         repeated: list[Trial] = []
         of_cell = sorted(grouped[ipc, epoch], key=lambda trial: trial.seeds)
@@ -201,6 +214,11 @@ def _cells(trials: Sequence[Trial]) -> dict[CellKey, Cell]:
             repeated=tuple(repeated),
         )
     return cells
+
+
+def _cell_order(key: CellKey) -> tuple[int, bool, int]:
+    """By IPC, then by expert epoch, hard labels last."""
+    return key[0], key[1] is None, key[1] or 0
 
 
 def _distinct(trials: Sequence[Trial], name: str) -> list[Value]:
@@ -224,6 +242,16 @@ def _function_of_ipc(trials: Sequence[Trial], name: str) -> dict[int, Value] | N
         if values.setdefault(trial.ipc, value) != value:
             return None
     return dict(sorted(values.items()))
+
+
+def _is_determined(trials: Sequence[Trial], name: str, varying: Sequence[str]) -> bool:
+    """Whether the other varying axes already tell the values of `name` apart."""
+    values: dict[tuple[Value, ...], Value] = {}
+    for trial in trials:
+        others = tuple(trial.axes.get(other) for other in varying if other != name)
+        if values.setdefault(others, trial.axes.get(name)) != trial.axes.get(name):
+            return False
+    return True
 
 
 def _agree(hard: tuple[Value, ...], soft: tuple[Value, ...]) -> bool:

@@ -23,6 +23,9 @@ Value = str | int | float | bool | None
 Seeds = tuple[tuple[str, int], ...]
 """A run's seeds, sorted by name: (("augment_seed", 0), …)."""
 
+LABEL_VIEW_ID = "label_view_id"
+"""The axis that tells labels of equally named experts apart."""
+
 _NOT_AXES = frozenset({"ipc", "labels", "expert_epoch"})
 
 
@@ -126,6 +129,9 @@ def _axes(
 ) -> dict[str, Value]:
     axes = flatten({k: v for k, v in cell.items() if k not in _NOT_AXES})
     axes["protocol"] = _plain(record.get("protocol"))
+    # How the labels were stored and which view of which expert they are is said by the parents.
+    for name, key in ("codec", "codec"), (LABEL_VIEW_ID, "view"):
+        axes.setdefault(name, _plain(_mapping(record, "parents").get(key)))
     for name, value in flatten(_mapping(record, "student")).items():
         last = name.rpartition(".")[2]
         # Seeds tell runs of one cell apart; what the cell says already would split it twice.

@@ -37,9 +37,7 @@ def draw_operations(seed: int, epoch: int, num_batches: int) -> list[str]:
     return [OPERATION_NAMES[int(u * len(OPERATION_NAMES))] for u in uniform[:, 0]]
 
 
-def draw_parameters(
-    seed: int, epoch: int, ids: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
+def draw_parameters(seed: int, epoch: int, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Four uniform numbers in [0, 1) for each sample id: (b,) int64 → (b, 4) float32."""
     return philox_uniform(stream_key("dsa-parameter", seed, epoch), ids).astype(np.float32)
 

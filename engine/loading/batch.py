@@ -108,7 +108,7 @@ def choose_geometry(
 
 def require_ids(ids: npt.NDArray[np.int64], num_samples: int, split: str) -> None:
     """Raise InvalidRequest unless every id is a sample of the split."""
-    if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < num_samples):
+    if ids.size and not (int(ids.min()) >= 0 and int(ids.max()) < num_samples):
         raise InvalidRequest(
             f"indices: expected 0 to {num_samples - 1} (the {split} split has {num_samples} "
             f"samples), got {int(ids.min())} to {int(ids.max())}"

@@ -1,15 +1,15 @@
-"""Which rectangle of each image becomes the output, and whether it is mirrored.
+"""Which part of each image becomes the output, and whether it is mirrored.
 
-In: sample ids and image sizes. Out: boxes (n, 4) int64 as (top, left, height, width) in pixels of
-the stored image, and for training a mirror flag. Pure functions of (augment_seed, epoch, sample
-id): no worker, batch or device has a say. About 0.2 ms for a batch of 256.
+In: sample ids and image sizes. Out: integers for the whole batch at once, about 0.2 ms for 256.
 
-- :func:`random_resized_crop`: torchvision's rule (area 8–100 %, ratio 3/4–4/3, ten attempts, then
-  the largest centred box of an allowed ratio), horizontal mirror with probability ½. Attempt k
-  draws Philox block k = (area, log ratio, top, left); block 10 decides the mirror.
-- :func:`centre_crop`: Resize(round(resolution · 256/224)) of the shorter side, then
-  CenterCrop(resolution), as one box of whole pixels (torchvision rounds after the resize instead:
-  the difference is under one source pixel).
+- :func:`random_resized_crop`, for training: boxes (top, left, height, width) in pixels of the
+  stored image by torchvision's rule (area 8–100 %, ratio 3/4–4/3, ten attempts, then the largest
+  centred box of an allowed ratio), and a mirror flag of probability ½. A pure function of
+  (augment_seed, epoch, sample id): attempt k draws Philox block k = (area, log ratio, top, left),
+  block 10 decides the mirror.
+- :func:`centre_crop`, for evaluation and labels: torchvision's Resize(round(resolution · 256/224))
+  of the shorter side and CenterCrop(resolution), as (height, width) of the resized image and
+  (top, left) of the crop in it.
 """
 
 from __future__ import annotations
@@ -68,13 +68,18 @@ def random_resized_crop(
 
 
 def centre_crop(heights: npt.ArrayLike, widths: npt.ArrayLike, resolution: int) -> Boxes:
-    """The box that evaluation and labels see, (n, 4) int64 for sizes (n,) in pixels."""
+    """What evaluation and labels see, (n, 4) int64 for sizes (n,) in pixels.
+
+    Columns: height and width of the resized image, top and left of the crop in it, in its pixels.
+    """
     height = np.asarray(heights, dtype=np.int64)
     width = np.asarray(widths, dtype=np.int64)
+    side = round(resolution * 256 / 224)
     shorter = np.minimum(height, width)
-    side = np.rint(shorter * (resolution / round(resolution * 256 / 224))).astype(np.int64)
-    side = np.clip(side, 1, shorter)
-    return np.stack([(height - side) // 2, (width - side) // 2, side, side], axis=1)
+    # torchvision cuts the longer side down to whole pixels.
+    resized = np.stack([side * height // shorter, side * width // shorter], axis=1)
+    corner = np.rint((resized - resolution) / 2).astype(np.int64)
+    return np.concatenate([resized, corner], axis=1)
 
 
 def _largest_centred_box(height: Boxes, width: Boxes) -> Boxes:

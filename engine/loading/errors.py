@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import EngineError
-
 from engine.errors import DamageError, EngineError, UsageError
 
 __all__ = [

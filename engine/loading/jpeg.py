@@ -13,8 +13,8 @@ them), one per thread:
 - :class:`PillowDecoder` needs no system library and takes about 1.7 times as long.
 
 A decoder's warnings are errors here, as they are when a dataset is built, since a damaged stream
-otherwise gives grey or stale pixels under a valid label. The one exception is bytes left over
-before the end marker when the decoder was told to stop early.
+otherwise gives grey or stale pixels under a valid label. The one exception is bytes left over when
+the decoder was told to stop early.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import io
+import re
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -46,7 +47,8 @@ Pixels = npt.NDArray[np.uint8]
 
 _PIXEL_FORMAT_RGB = 0
 _ERROR_CODE_WARNING = 0
-_BYTES_LEFT_OVER = b"extraneous bytes before marker 0xd9"
+# Before the end marker (D9), or before the next restart marker (D0 to D7).
+_BYTES_LEFT_OVER = re.compile(rb"extraneous bytes before marker 0xd[0-79]$")
 # Smooth chroma upsampling looks one chroma row, at most two image rows, beyond the last.
 _ROW_MARGIN = 2
 _SIZED_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -181,7 +183,7 @@ class TurboDecoder:
     def _judge(self, *, stopped_early: bool) -> None:
         message = self._library.tjGetErrorStr2(self._handle)
         warned = self._library.tjGetErrorCode(self._handle) == _ERROR_CODE_WARNING
-        if not (stopped_early and warned and message.endswith(_BYTES_LEFT_OVER)):
+        if not (stopped_early and warned and _BYTES_LEFT_OVER.search(message)):
             raise UndecodableJpeg(message.decode("ascii", "replace"))
 
 

@@ -1,6 +1,6 @@
 """One stored image to one slot of a batch: decode, crop, resize, mirror.
 
-In: a sample id and its box. Out: uint8 pixels written straight into the batch's memory. One
+In: a sample id and what to show of it. Out: uint8 pixels written straight into the batch's memory. One
 :class:`ImageReader` per thread, with scratch memory of its own, so that nothing is allocated per
 image and nothing is shared.
 
@@ -15,6 +15,8 @@ still at least as large as the output; views that labels describe are always dec
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,54 +64,66 @@ class ImageReader:
     ) -> None:
         self._beton = beton
         self._decoder: JpegDecoder | None = decoder() if decoder else None
-        self._crop = np.empty(0, np.uint8)
-        self._resized = torch.empty((0, 0, 3), dtype=torch.uint8)
+        self._source = np.empty(0, np.uint8)
+        self._resized = torch.empty(0, dtype=torch.uint8)
 
-    def read_into(
-        self,
-        out: torch.Tensor,
-        sample_id: int,
-        box: tuple[int, int, int, int],
-        *,
-        mirror: bool = False,
-        reduce: bool = False,
+    def read_box(
+        self, out: torch.Tensor, sample_id: int, box: Sequence[int], *, mirror: bool
     ) -> None:
-        """Write one sample's box, resized to fill ``out``.
+        """Resize one box of a sample to fill ``out``; for random crops.
 
         ``out``: uint8 (H, W, C) contiguous, C 1 or 3; with C = 1 only plane 0 is kept. ``box``:
-        (top, left, height, width) in stored pixels. ``mirror``: flip left and right. ``reduce``:
-        allow scaled decoding. Raises DamagedImage.
+        (top, left, height, width) in stored pixels. ``mirror``: flip left and right. Scaled
+        decoding shifts the box by up to half a reduced pixel. Raises DamagedImage.
         """
         top, left, height, width = box
-        out_h, out_w, channels = out.shape
-        reduction = choose_reduction(height, width, out_h, out_w) if reduce else 1
-        image, reduction = self._decode(sample_id, top + height, reduction)
+        bottom, right = top + height, left + width
+        reduction = 1
+        if self._beton.modes[sample_id] == MODE_JPEG:
+            reduction = choose_reduction(height, width, *out.shape[:2])
         if reduction > 1:
-            top, left = top // reduction, left // reduction
-            height, width = height // reduction, width // reduction
-        crop = image[top : top + height, left : left + width]
-        if (height, width) == (out_h, out_w):
-            pixels = torch.from_numpy(self._contiguous(crop))
-        elif channels == 3 and not mirror:
-            self._resize(crop, out)
-            return
+            top, left, bottom, right = (round(x / reduction) for x in (top, left, bottom, right))
+        image = self._decode(sample_id, bottom * reduction, reduction)
+        crop = image[top:bottom, left:right]
+        if mirror or out.shape[2] == 1:
+            pixels = self._resize(crop, self._whole(out.shape[0], out.shape[1]))
+            pixels = pixels[..., : out.shape[2]]
+            out.copy_(pixels.flip(1) if mirror else pixels)
         else:
-            if self._resized.shape[:2] != out.shape[:2]:
-                self._resized = torch.empty((out_h, out_w, 3), dtype=torch.uint8)
-            pixels = self._resize(crop, self._resized)
-        pixels = pixels[..., :channels]
-        out.copy_(pixels.flip(1) if mirror else pixels)
+            self._resize(crop, out)
+
+    def read_centre(self, out: torch.Tensor, sample_id: int, grid: Sequence[int]) -> None:
+        """Resize a sample and keep a crop of the result; for labels and evaluation.
+
+        ``out``: as in :meth:`read_box`. ``grid``: (height, width) of the resized image, (top, left)
+        of the crop in it. Only the rows and columns that the crop depends on are decoded and
+        resized. Raises DamagedImage.
+        """
+        resized_h, resized_w, top, left = grid
+        bottom, right = top + out.shape[0], left + out.shape[1]
+        beton = self._beton
+        scale_h = float(beton.heights[sample_id]) / resized_h
+        scale_w = float(beton.widths[sample_id]) / resized_w
+        rows, columns = _reach(bottom, scale_h), _reach(right, scale_w)
+        image = self._decode(sample_id, rows, 1)[:rows, :columns]
+        pixels = self._resize(image, self._whole(bottom, right), (1 / scale_h, 1 / scale_w))
+        out.copy_(pixels[top:, left:, : out.shape[2]])
+
+    def read_stored(self, out: torch.Tensor, sample_id: int) -> None:
+        """Copy a sample that is of the size of ``out`` already. Raises DamagedImage."""
+        image = self._decode(sample_id, out.shape[0], 1)
+        np.copyto(out.numpy(), image[: out.shape[0], :, : out.shape[2]])
 
     def close(self) -> None:
         if self._decoder is not None:
             self._decoder.close()
 
-    def _decode(self, sample_id: int, rows: int, reduction: int) -> tuple[Pixels, int]:
+    def _decode(self, sample_id: int, rows: int, reduction: int) -> Pixels:
         beton = self._beton
         height, width = int(beton.heights[sample_id]), int(beton.widths[sample_id])
         payload = beton.payload(sample_id)
         if beton.modes[sample_id] != MODE_JPEG:
-            return payload.reshape(height, width, 3), 1
+            return payload.reshape(height, width, 3)
         assert self._decoder is not None
         try:
             frame = read_frame(payload)
@@ -118,25 +132,39 @@ class ImageReader:
                     f"its header says {frame.width}×{frame.height} pixels, "
                     f"the file's index {width}×{height}"
                 )
-            return self._decoder.decode(payload, frame, rows=rows, reduction=reduction), reduction
+            return self._decoder.decode(payload, frame, rows=rows, reduction=reduction)
         except UndecodableJpeg as error:
             raise DamagedImage(sample_id, beton.path, str(error)) from error
 
-    def _contiguous(self, crop: Pixels) -> Pixels:
-        if self._crop.size < crop.size:
-            self._crop = np.empty(crop.size * 3 // 2, np.uint8)
-        copy = self._crop[: crop.size].reshape(crop.shape)
-        np.copyto(copy, crop)
-        return copy
+    def _whole(self, height: int, width: int) -> torch.Tensor:
+        size = height * width * 3
+        if self._resized.numel() < size:
+            self._resized = torch.empty(size * 3 // 2, dtype=torch.uint8)
+        return self._resized[:size].view(height, width, 3)
 
-    def _resize(self, crop: Pixels, out: torch.Tensor) -> torch.Tensor:
-        image_1chw = torch.from_numpy(self._contiguous(crop)).permute(2, 0, 1).unsqueeze(0)
+    def _resize(
+        self, image: Pixels, out: torch.Tensor, scales: tuple[float | None, ...] = (None, None)
+    ) -> torch.Tensor:
+        """Resize (h, w, 3) to fill ``out``; ``scales``: output pixels per input pixel."""
+        if self._source.size < image.size:
+            self._source = np.empty(image.size * 3 // 2, np.uint8)
+        source = self._source[: image.size].reshape(image.shape)
+        np.copyto(source, image)
         # What torch.nn.functional.interpolate(antialias=True) calls; into existing memory it takes
         # 105 µs where the public function, which allocates, takes 175 µs.
         torch.ops.aten._upsample_bilinear2d_aa.out(
-            image_1chw, list(out.shape[:2]), False, None, None, out=out.permute(2, 0, 1).unsqueeze(0)
+            torch.from_numpy(source).permute(2, 0, 1).unsqueeze(0),
+            list(out.shape[:2]),
+            False,
+            *scales,
+            out=out.permute(2, 0, 1).unsqueeze(0),
         )
         return out
+
+
+def _reach(outputs: int, scale: float) -> int:
+    """How many input pixels the first ``outputs`` pixels depend on: the filter's last support."""
+    return math.ceil(outputs * scale + max(scale, 1.0)) + 1
 
 
 def use_one_openmp_thread() -> None:

@@ -119,7 +119,7 @@ class Streaming:
 
 
 class _BatchJob:
-    """One batch in the making: its memory, and for every sample the box to read."""
+    """One batch in the making: its memory, and for every sample what part of it to read."""
 
     def __init__(
         self,
@@ -138,29 +138,26 @@ class _BatchJob:
             self.images_bhwc = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         else:
             self.images_bhwc = source.memory.take(math.prod(shape)).view(shape)
-        self.reduce = geometry.kind == "random_resized_crop"
+        self.kind = geometry.kind
         heights, widths = source.beton.heights[ids], source.beton.widths[ids]
-        self.mirrors = [False] * len(ids)
-        if geometry.kind == "random_resized_crop":
+        self.places: list[list[int]] = []
+        self.mirrors: list[bool] = []
+        if self.kind == "random_resized_crop":
             boxes, mirrors = random_resized_crop(
                 ids, heights, widths, augment_seed=augment_seed, epoch=epoch
             )
-            self.mirrors = mirrors.tolist()
-        elif geometry.kind == "centre_crop":
-            boxes = centre_crop(heights, widths, geometry.height)
-        else:
-            boxes = np.zeros((len(ids), 4), np.int64)
-            boxes[:, 2:] = geometry.height, geometry.width
-        self.boxes = [tuple(box) for box in boxes.tolist()]
+            self.places, self.mirrors = boxes.tolist(), mirrors.tolist()
+        elif self.kind == "centre_crop":
+            self.places = centre_crop(heights, widths, geometry.height).tolist()
 
     def do(self, tools: _ThreadTools, item: int) -> None:
-        tools.reader.read_into(
-            self.images_bhwc[item],
-            self.ids[item],
-            self.boxes[item],
-            mirror=self.mirrors[item],
-            reduce=self.reduce,
-        )
+        out, sample_id = self.images_bhwc[item], self.ids[item]
+        if self.kind == "random_resized_crop":
+            tools.reader.read_box(out, sample_id, self.places[item], mirror=self.mirrors[item])
+        elif self.kind == "centre_crop":
+            tools.reader.read_centre(out, sample_id, self.places[item])
+        else:
+            tools.reader.read_stored(out, sample_id)
 
 
 class _ThreadTools:

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -51,18 +52,8 @@ def choose_tier(
 
     Raises InvalidRequest, ResolutionNeeded and beton_builder's MissingSplit.
     """
-    beton = dataset.split(split)
-    geometry = choose_geometry(beton.heights, beton.widths, view=view, resolution=resolution)
-    count = beton.num_samples if num_samples is None else num_samples
-    size = f"{count:,} images of {dataset.channels}×{geometry.height}×{geometry.width}"
-    if geometry.kind == "random_resized_crop":
-        return TierChoice("streaming", f"random resized crops to {geometry.height} px are decoded")
-    needed = _bytes_needed(count, geometry, dataset.channels)
-    free = _free_memory(torch.device(device or "cpu"))
-    facts = f"{size} take {_mib(needed)}, of {_mib(free)} free"
-    if needed <= free * SHARE_OF_FREE_MEMORY:
-        return TierChoice("resident", f"{facts}: under a quarter")
-    return TierChoice("streaming", f"{facts}: over a quarter")
+    choice, _ = _choose(dataset, split, view, resolution, num_samples, device)
+    return choice
 
 
 def open_images(
@@ -84,18 +75,13 @@ def open_images(
     """
     if tier not in TIERS:
         raise InvalidRequest(f"tier: expected one of {', '.join(TIERS)}, got {tier!r}")
-    num_samples = None if indices is None else len(torch.as_tensor(indices))
-    choice = choose_tier(
-        dataset, split, view=view, resolution=resolution, num_samples=num_samples, device=device
-    )
-    if tier == "auto":
-        tier, reason = choice
-    else:
-        reason = "asked for"
+    wanted = None if indices is None else np.unique(np.asarray(indices, dtype=np.int64))
+    num_samples = None if wanted is None else len(wanted)
+    choice, geometry = _choose(dataset, split, view, resolution, num_samples, device)
+    reason = "asked for" if tier != "auto" else choice.reason
+    tier = choice.tier if tier == "auto" else tier
     if tier == "streaming":
         return Streaming(dataset, split, resolution=resolution, workers=workers, reason=reason)
-    beton = dataset.split(split)
-    geometry = choose_geometry(beton.heights, beton.widths, view=view, resolution=resolution)
     if geometry.kind == "random_resized_crop":
         raise TierUnsuitable(
             "random resized crops need whole images, which the resident tier does not hold. "
@@ -104,7 +90,7 @@ def open_images(
     return load_resident(
         dataset,
         split,
-        indices=indices,
+        indices=wanted,
         resolution=resolution,
         device=device or "cpu",
         workers=workers,
@@ -173,8 +159,27 @@ def batches(
     )
 
 
-def _bytes_needed(count: int, geometry: Geometry, channels: int) -> int:
-    return count * channels * geometry.height * geometry.width
+def _choose(
+    dataset: Dataset,
+    split: str,
+    view: str,
+    resolution: int | None,
+    num_samples: int | None,
+    device: torch.device | str | None,
+) -> tuple[TierChoice, Geometry]:
+    with dataset.split(split) as beton:
+        geometry = choose_geometry(beton.heights, beton.widths, view=view, resolution=resolution)
+        count = beton.num_samples if num_samples is None else num_samples
+    if geometry.kind == "random_resized_crop":
+        reason = f"random resized crops to {geometry.height} px are decoded every epoch"
+        return TierChoice("streaming", reason), geometry
+    shape = f"{dataset.channels}×{geometry.height}×{geometry.width}"
+    needed = count * dataset.channels * geometry.height * geometry.width
+    free = _free_memory(torch.device(device or "cpu"))
+    facts = f"{count:,} images of {shape} take {_mib(needed)}, of {_mib(free)} free"
+    if needed <= free * SHARE_OF_FREE_MEMORY:
+        return TierChoice("resident", f"{facts}: under a quarter"), geometry
+    return TierChoice("streaming", f"{facts}: over a quarter"), geometry
 
 
 def _free_memory(device: torch.device) -> int:

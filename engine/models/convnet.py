@@ -17,7 +17,7 @@ class MeanPool(nn.Module):
 
     def forward(self, images_bchw: Tensor) -> Tensor:
         """(b, c, h, w) → (b, c, h // 2, w // 2); an odd last row or column is dropped."""
-        batch, channels, height, width = images_bchw.shape
+        height, width = images_bchw.shape[2:]
         even = images_bchw[:, :, : height // 2 * 2, : width // 2 * 2].float()
         blocks = even.unflatten(2, (height // 2, 2)).unflatten(4, (width // 2, 2))
         return blocks.sum((3, 5)).mul(0.25).to(images_bchw.dtype)

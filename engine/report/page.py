@@ -17,11 +17,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from engine.analysis.grid import Cell, Panel, runs, spread_meaning
-from engine.analysis.trials import MEASURES, Trial, Value
+from engine.analysis.trials import LABEL_VIEW_ID, MEASURES, Trial, Value
 from engine.report import numbers
+from engine.report.entries import Table, cell_anchor
 from engine.report.sweeps import Results
 from engine.report.tables import last_line, seeds_in_words
-from engine.report.views import Table, cell_anchor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,8 @@ def render(
     pages: Sequence[PanelPage],
     experts: Table,
     problems: Table,
-    *,
-    no_figure: str,
 ) -> str:
-    """The page as HTML. `no_figure` says why there is none, where there is none."""
+    """The page as HTML."""
     here = files("engine.report")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -81,8 +79,6 @@ def render(
         ],
         experts=experts,
         problems=problems,
-        no_figure=no_figure,
-        measures=[numbers.MEASURE_NAMES[measure] for measure in MEASURES],
     )
 
 
@@ -91,7 +87,7 @@ def facts(results: Results, panels: Sequence[Panel]) -> list[tuple[str, str]]:
     trials = results.trials
     fixed = panels[0].fixed
     done = [trial for trial in trials if trial.done]
-    not_run = sum(len(seeds) for panel in panels for *_, seeds in panel.missing())
+    not_run = sum(len(seeds) for panel in panels for *_, seeds in panel.missing(results.plans))
     counted = [f"{len(done)} done", f"{len(trials) - len(done)} failed", f"{not_run} not run"]
     cells = [cell for panel in panels for cell in panel.cells.values()]
     classes = f", {results.num_classes} classes" if results.num_classes else ""
@@ -100,7 +96,8 @@ def facts(results: Results, panels: Sequence[Panel]) -> list[tuple[str, str]]:
     labels = [
         numbers.setting(name, fixed[name])
         for name in fixed
-        if name not in ("lr", "protocol") and not name.startswith("student.")
+        if name not in ("lr", "protocol", LABEL_VIEW_ID) and fixed[name] is not None
+        if not name.startswith("student.")
     ]
     found = [
         ("Dataset", f"{results.dataset_name}{classes}, id {results.dataset_id[:12]}"),
@@ -143,7 +140,7 @@ def _student(fixed: Mapping[str, Value]) -> str:
         numbers.setting_value(fixed["student.model"]) if fixed.get("student.model") else "",
         f"{fixed['student.epochs']} epochs" if fixed.get("student.epochs") else "",
         f"batch size {fixed['student.batch_size']}" if fixed.get("student.batch_size") else "",
-        numbers.setting("lr", fixed["lr"]) if fixed.get("lr") else "",
+        numbers.setting("lr", lr) if (lr := fixed.get("lr", fixed.get("student.lr"))) else "",
     ]
     return ", ".join(part for part in parts if part)
 

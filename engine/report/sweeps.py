@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.analysis.plan import Plan, parse_plan
 from engine.analysis.trials import Trial, parse_trial
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.records import read_record
@@ -43,6 +44,7 @@ class Results:
     sweeps: tuple[str, ...]  # names of the folders, in the order given
     experts: tuple[ExpertEpoch, ...]
     trials: tuple[Trial, ...]
+    plans: tuple[Plan, ...]  # what the sweeps were last asked for
     notes: tuple[str, ...]  # what a reader of the report must know about the joining
 
 
@@ -98,6 +100,7 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
         sweeps=tuple(folder.name for folder in folders),
         experts=_experts(heads, names),
         trials=tuple(trials.values()),
+        plans=tuple(plan for head in heads if (plan := _plan(head)) is not None),
         notes=tuple(notes),
     )
 
@@ -117,12 +120,19 @@ def _read_head(folder: Path) -> dict[str, Any]:
             raise ValueError('"dataset.id" is missing')
         for expert in head.get("experts") or []:
             _expert_epochs(expert, "")
-    except (ValueError, TypeError, AttributeError) as error:
+        _plan(head)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ArtefactError(
             f"{file}: {error}\nwrite it anew by running the sweep again: engine sweep-students … "
             f"--out {folder}"
         ) from error
     return head
+
+
+def _plan(head: Mapping[str, Any]) -> Plan | None:
+    experts = head.get("experts") or []
+    epochs = {row.epoch for expert in experts for row in _expert_epochs(expert, "")}
+    return parse_plan(head.get("plan") or {}, sorted(epochs))
 
 
 def _read_trial(file: Path, sweep: str, expert_names: Mapping[str, str]) -> Trial:

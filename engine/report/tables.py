@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.analysis.choice import choose_as_the_papers, choose_expert_epoch
 from engine.analysis.grid import Cell, Panel
+from engine.analysis.plan import Plan
 from engine.analysis.statistics import Difference, Summary
 from engine.analysis.trials import MEASURES, Seeds, Trial
 from engine.report.sweeps import Results
@@ -94,10 +95,10 @@ def expert_rows(results: Results) -> list[Row]:
     ]
 
 
-def problem_rows(panels: Sequence[Panel]) -> list[Row]:
+def problem_rows(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> list[Row]:
     """Runs that failed, were not run, or repeat a run that counts already.
 
-    "Not run" is judged against the full grid of what the sweeps hold (`Panel.missing`).
+    "Not run" is judged against what the sweeps hold and were asked for (`Panel.missing`).
     """
     rows: dict[tuple[Any, ...], Row] = {}
     for panel in panels:
@@ -117,7 +118,7 @@ def problem_rows(panels: Sequence[Panel]) -> list[Row]:
                         "detail": detail,
                         "trial": trial.id,
                     }
-        for ipc, epoch, seeds in panel.missing():
+        for ipc, epoch, seeds in panel.missing(plans):
             rows["not run", *panel.axes.values(), ipc, epoch] = {
                 **panel.axes,
                 "ipc": ipc,
@@ -126,7 +127,7 @@ def problem_rows(panels: Sequence[Panel]) -> list[Row]:
                 "what": "not run",
                 "runs": len(seeds),
                 "seeds": "; ".join(seeds_in_words(one) for one in seeds),
-                "detail": "other cells of this grid have these seeds",
+                "detail": "asked for, or run in other cells of this grid",
                 "trial": None,
             }
     return list(rows.values())

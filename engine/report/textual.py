@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+from engine.report.entries import Table
 from engine.report.tables import Row
-from engine.report.views import Table
 
 
 def to_csv(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Tables as a reader sees them: entries with text, tooltip and the way to their trials.
+"""Tables as a reader sees them: the main table, the full grid, experts, what is missing.
 
 One view feeds the HTML page, the Markdown files and the console, so the three cannot disagree.
 """
@@ -6,50 +6,23 @@ One view feeds the HTML page, the Markdown files and the console, so the three c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from engine.analysis.choice import choose_as_the_papers, choose_expert_epoch
-from engine.analysis.grid import Cell, Panel, spread_meaning
+from engine.analysis.grid import Cell, Panel
+from engine.analysis.plan import Plan
 from engine.analysis.trials import MEASURES
 from engine.report import numbers
+from engine.report.entries import (
+    Entry,
+    Table,
+    absence_legend,
+    absent,
+    accuracy_entry,
+    plus_minus_legend,
+)
 from engine.report.sweeps import Results
 from engine.report.tables import NO_CELL, problem_rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One field of a table. `anchor` names the list of its trials; `shade` is 0..1 or None."""
-
-    text: str
-    title: str = ""
-    anchor: str = ""
-    style: str = ""  # "", "best", "muted" or "words"
-    shade: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """`groups` are (heading, number of columns) above `columns`; `legend` explains the signs."""
-
-    title: str
-    groups: tuple[tuple[str, int], ...] = ()
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    legend: tuple[str, ...] = ()
-
-    @property
-    def word_columns(self) -> list[bool]:
-        """Which columns hold words (set left) rather than numbers (set right)."""
-        columns = range(len(self.columns))
-        return [any(row[i].style == "words" for row in self.rows) for i in columns]
-
-    @property
-    def group_starts(self) -> list[bool]:
-        """Which columns begin a group."""
-        return [i == 0 for _, width in self.groups for i in range(width)] or [False] * len(
-            self.columns
-        )
 
 
 def main_view(panel: Panel, number: int) -> Table:
@@ -73,7 +46,7 @@ def main_view(panel: Panel, number: int) -> Table:
         row = [
             Entry(text=str(ipc)),
             *(Entry(text=numbers.setting_value(v.get(ipc))) for v in panel.by_ipc.values()),
-            _epoch_entry(choice.cell.expert_epoch, choice.chosen_on) if choice else _absent(),
+            _epoch_entry(choice.cell.expert_epoch, choice.chosen_on) if choice else absent(),
             Entry(
                 text=str(n.pop()) if len(n) == 1 else f"{len(soft.trials)} / {len(hard.trials)}",
                 title="runs with soft / with hard labels",
@@ -86,8 +59,8 @@ def main_view(panel: Panel, number: int) -> Table:
                 _gain_entry(shown, hard, measure),
             ]
         row += [
-            _epoch_entry(papers.cell.expert_epoch, "") if papers else _absent(),
-            accuracy_entry(papers.cell, "max_on_test", number) if papers else _absent(),
+            _epoch_entry(papers.cell.expert_epoch, "") if papers else absent(),
+            accuracy_entry(papers.cell, "max_on_test", number) if papers else absent(),
         ]
         rows.append(tuple(row))
     three = ("soft", "hard", "gain")
@@ -194,7 +167,7 @@ def expert_view(results: Results) -> Table:
     )
 
 
-def problem_view(panels: Sequence[Panel]) -> Table:
+def problem_view(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> Table:
     """Failed and missing cells."""
     axes = list(panels[0].axes)
     rows = tuple(
@@ -207,7 +180,7 @@ def problem_view(panels: Sequence[Panel]) -> Table:
             Entry(text=row["seeds"], style="words"),
             Entry(text=row["detail"], title=row["trial"] or "", style="words"),
         )
-        for row in problem_rows(panels)
+        for row in problem_rows(panels, plans)
     )
     return Table(
         title="Failed and missing runs",
@@ -222,78 +195,10 @@ def problem_view(panels: Sequence[Panel]) -> Table:
         ),
         rows=rows,
         legend=(
-            "Not run: against the full grid of every IPC, expert epoch and seed in these sweeps.",
+            "Not run: against what the sweeps were asked for, "
+            "and the full grid of every IPC, expert epoch and seed they hold.",
         ),
     )
-
-
-def accuracy_entry(
-    cell: Cell,
-    measure: str,
-    number: int,
-    *,
-    split: str = "test",
-    best: bool = False,
-    shade: float | None = None,
-    usual_n: int | None = None,
-) -> Entry:
-    """A cell's accuracy with its tooltip, or the reason why there is none."""
-    summary = cell.summary(measure, split)
-    if summary is None:
-        if cell.trials:
-            return _absent()
-        if cell.failed:
-            title = f"{len(cell.failed)} runs failed"
-            return Entry(
-                text=numbers.FAILED, title=title, anchor=cell_anchor(cell, number), style="muted"
-            )
-        return Entry(text=numbers.NOT_RUN, style="muted")
-    ids = ", ".join(trial.id[:12] for trial in cell.trials)
-    is_unusual = usual_n is not None and summary.n != usual_n
-    return Entry(
-        text=numbers.accuracy(summary) + (f" (n = {summary.n})" if is_unusual else ""),
-        title=f"{numbers.accuracy_in_full(summary)}; trials {ids}",
-        anchor=cell_anchor(cell, number),
-        style="best" if best else "",
-        shade=shade,
-    )
-
-
-def cell_anchor(cell: Cell, number: int) -> str:
-    """Where the page lists the trials of a cell of panel `number`."""
-    epoch = "hard" if cell.expert_epoch is None else f"epoch-{cell.expert_epoch}"
-    return f"trials-{number}-ipc-{cell.ipc}-{epoch}"
-
-
-def plus_minus_legend(cells: Sequence[Cell]) -> str:
-    """What ± means for these cells: over initialisations on one subset, or over subsets too."""
-    meanings = spread_meaning(cell for cell in cells if len(cell.trials) > 1)
-    text = "Accuracies in percent"
-    if not meanings:
-        return text + ". Single runs: no spread is given."
-    return (
-        f"{text}: mean ± population standard deviation (ddof = 0, as in the paper) over n runs "
-        f"that differ in {', or in '.join(meanings)}. The 95 % confidence interval of the mean "
-        "(Student’s t, sample standard deviation) is in the tooltips and the CSV."
-    )
-
-
-def absence_legend(
-    panels: Sequence[Panel], splits: Container[str] = ("test", "validation")
-) -> list[str]:
-    """Why some numbers are an em dash: which of `splits` the dataset lacks."""
-    cells = [cell for panel in panels for cell in panel.cells.values() if cell.trials]
-    lacking = [
-        f"no {what}"
-        for split, measure, what in (
-            ("test", "final", "test split"),
-            ("validation", "selected", "validation images"),
-        )
-        if split in splits and any(cell.summary(measure, split) is None for cell in cells)
-    ]
-    if not lacking:
-        return []
-    return [f"{numbers.NOT_MEASURED}: not measured: the dataset has {numbers.listed(lacking)}."]
 
 
 def _epoch_entry(epoch: int | None, chosen_on: str) -> Entry:
@@ -306,15 +211,11 @@ def _epoch_entry(epoch: int | None, chosen_on: str) -> Entry:
 def _gain_entry(soft: Cell, hard: Cell, measure: str) -> Entry:
     found = soft.gain_over(hard, measure)
     if found is None:
-        return _absent() if soft.trials and hard.trials else Entry(text="", style="muted")
+        return absent() if soft.trials and hard.trials else Entry(text="", style="muted")
     text = numbers.gain(found)
     if found.paired and {found.n} != {len(soft.trials), len(hard.trials)}:
         text += f" (n = {found.n})"
     return Entry(text=text, title=numbers.gain_in_full(found))
-
-
-def _absent() -> Entry:
-    return Entry(text=numbers.NOT_MEASURED, title="not measured", style="muted")
 
 
 def _uniform_entropy(num_classes: int) -> str:

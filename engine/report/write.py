@@ -17,6 +17,7 @@ from engine.analysis.trials import MEASURES
 from engine.errors import UsageError
 from engine.records import content_id
 from engine.report import numbers, tables, textual, views
+from engine.report.entries import Table
 from engine.report.publish import check_destination, publish
 from engine.report.sweeps import Progress, Results, read_sweeps
 
@@ -74,7 +75,9 @@ def write_report(
         "trials": {
             "done": done,
             "failed": len(results.trials) - done,
-            "not_run": sum(len(seeds) for panel in panels for *_, seeds in panel.missing()),
+            "not_run": sum(
+                len(seeds) for panel in panels for *_, seeds in panel.missing(results.plans)
+            ),
         },
         "panels": len(panels),
         "files": names,
@@ -136,17 +139,11 @@ def _build(
         )
         if progress is not None:
             progress("draw figures", number, len(panels))
-    experts, problems = views.expert_view(results), views.problem_view(panels)
-    page = render(results, pages, experts, problems, no_figure="" if drawn else _NO_FIGURE)
+    experts, problems = views.expert_view(results), views.problem_view(panels, results.plans)
+    page = render(results, pages, experts, problems)
     files["index.html"] = page.encode()
     files |= _table_files(results, panels, pages)
     return files
-
-
-_NO_FIGURE = (
-    "No figure: the dataset has neither a test split nor validation images, "
-    "so no accuracy was measured."
-)
 
 
 def _drawings() -> list[tuple[str, Callable[..., Any], str]]:
@@ -167,7 +164,7 @@ def _drawings() -> list[tuple[str, Callable[..., Any], str]]:
     ]
 
 
-def _grids(panel: Panel, number: int) -> tuple[views.Table, ...]:
+def _grids(panel: Panel, number: int) -> tuple[Table, ...]:
     grids = [views.grid_view(panel, number, measure) for measure in MEASURES]
     if any(cell.summary("selected", "validation") for cell in panel.cells.values()):
         grids.append(views.grid_view(panel, number, "selected", "validation"))
@@ -177,7 +174,7 @@ def _grids(panel: Panel, number: int) -> tuple[views.Table, ...]:
 def _table_files(
     results: Results, panels: Sequence[Panel], pages: Sequence[PanelPage]
 ) -> dict[str, bytes]:
-    def heading(page: PanelPage, table: views.Table) -> str:
+    def heading(page: PanelPage, table: Table) -> str:
         return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes))))
 
     texts = {
@@ -191,7 +188,11 @@ def _table_files(
     }
     for name, view, rows in (
         ("experts", views.expert_view(results), tables.expert_rows(results)),
-        ("problems", views.problem_view(panels), tables.problem_rows(panels)),
+        (
+            "problems",
+            views.problem_view(panels, results.plans),
+            tables.problem_rows(panels, results.plans),
+        ),
     ):
         texts[f"{name}.csv"] = textual.to_csv(rows)
         texts[f"{name}.md"] = textual.to_markdown([(view.title, view)])
@@ -207,13 +208,14 @@ def _file_names(panels: Sequence[Panel]) -> list[str]:
         for table in ("main", "grid", "experts", "problems")
         for kind in ("csv", "md")
     ]
-    if figures.measured(panels):
-        names += [
-            f"figures/{_figure_stem(name, number, len(panels))}.{kind}"
-            for number in range(1, len(panels) + 1)
-            for name, *_ in _drawings()
-            for kind in ("svg", "png")
-        ]
+    drawn = figures.measured(panels)
+    names += [
+        f"figures/{_figure_stem(name, number, len(panels))}.{kind}"
+        for number, panel in enumerate(panels, 1)
+        if drawn and figures.has_points(panel, *drawn)
+        for name, *_ in _drawings()
+        for kind in ("svg", "png")
+    ]
     return names
 
 

@@ -11,10 +11,10 @@ import itertools
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import beton_builder
-import labelstore
 from pydantic import Field, field_validator
 
+import beton_builder
+import labelstore
 from engine.errors import UsageError
 from engine.records import content_id
 from engine.training import Seeds, StudentRecipe

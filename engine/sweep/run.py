@@ -128,9 +128,7 @@ def _plan(
     trials: list[Trial],
     to_run: list[Trial],
 ) -> dict[str, Any]:
-    images = sum(
-        trial.cell["ipc"] * dataset.num_classes * trial.student.epochs for trial in to_run
-    )
+    images = sum(trial.cell["ipc"] * dataset.num_classes * trial.student.epochs for trial in to_run)
     return {
         "plan": "sweep-students",
         "out": str(out),
@@ -276,8 +274,9 @@ class _TrialRunner:
                 resolution=self.resolution,
                 device=self.arithmetic.device,
             )
-            self._subset = key, Subset(
-                images_nchw=resident.images, targets_nk=torch.empty(0), ids=ids
+            self._subset = (
+                key,
+                Subset(images_nchw=resident.images, targets_nk=torch.empty(0), ids=ids),
             )
         chosen = self._subset[1]
         if trial.cell["labels"] == "hard":

@@ -73,9 +73,14 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what :func:`optimiser_tensors` took out."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         position, name = key.split(".", 1)
+        parameter = parameters[int(position)]
+        if value.shape == parameter.shape:
+            # The fused kernels walk memory, so the state must lie as its parameter does.
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state.setdefault(int(position), {})[name] = value
     whole = optimiser.state_dict()
     whole["state"] = state

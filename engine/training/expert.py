@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import beton_builder
 from engine.augment import draw_operations, draw_parameters
 from engine.configuration import load_configuration
 from engine.errors import RankError, TrainingDiverged, UsageError
-from engine.loading import Batch, open_images
+from engine.loading import Resident, Streaming, open_images
 from engine.models import build_model, check_model_name
 from engine.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser
 from engine.training.evaluate import EVALUATION_BATCH, count_correct
@@ -83,6 +83,7 @@ def train_expert(
     with run.sole_writer():
         done = run.epochs()
         if not done or done[-1] < recipe.epochs:
+            _check_ranks(dataset, recipe, processes)
             run_ranks(
                 _train_on_rank, processes, progress, str(data), str(out), recipe.epochs, processes
             )
@@ -152,6 +153,17 @@ def _training_indices(
     return np.setdiff1d(every, dataset.validation_indices) if recipe["hold_out"] else every
 
 
+def _check_ranks(dataset: beton_builder.Dataset, recipe: ExpertRecipe, processes: int) -> None:
+    """Every rank needs at least one image of every batch, the partial last one included."""
+    total = len(_training_indices(dataset, recipe.identity()))
+    smallest = total % recipe.batch_size or min(total, recipe.batch_size)
+    if smallest < processes:
+        raise UsageError(
+            f"the smallest batch of an epoch has {smallest} images, fewer than --processes "
+            f"{processes}; use fewer processes or another --set batch_size"
+        )
+
+
 def _plan(
     dataset: beton_builder.Dataset,
     recipe: ExpertRecipe,
@@ -212,10 +224,11 @@ class _ExpertTraining:
         self.recipe = ExpertRecipe.model_validate(recipe | {"epochs": epochs})
         self.seed = int(self.run.manifest["seed"])
         self.indices = _training_indices(self.dataset, recipe)
-        self.view = "train" if self.recipe.augmentation == "random-resized-crop" else "plain"
         resolution = self.recipe.resolution
         assert resolution is not None
-        self.images = open_images(self.dataset, "train", resolution=resolution, view=self.view)
+        self.images = open_images(
+            self.dataset, "train", resolution=resolution, view=image_view(self.recipe)
+        )
         self.test_images = (
             open_images(self.dataset, "test", resolution=resolution, view="plain")
             if self.dataset.has_split("test")
@@ -254,40 +267,24 @@ class _ExpertTraining:
         set_learning_rate(self.optimiser, rate)
         step = TrainingStep(self.network, self.optimiser, self.accelerator)
         started, compiling = time.perf_counter(), self.network.compile_seconds
-        total, seen = len(self.indices), 0
-        batch_size = self.recipe.batch_size
-        operations = self._operations(-(-total // batch_size))
-        partial = compiles_partial_batch(total, batch_size)
-        device = self.network.device
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), dtype=torch.long, device=device)
-        self.network.model.train()
-        with self.images.batches(
+        total = len(self.indices)
+
+        def at(seen: int) -> None:
+            progress("train expert", self.epoch * total + seen, self.epochs * total)
+
+        sums = train_one_epoch(
+            step,
+            self.images,
             self.indices,
-            batch_size=batch_size,
-            view=self.view,
+            self.recipe,
             seed=self.seed,
             epoch=self.epoch,
-            augment_seed=self.seed,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-        ) as batches:
-            for number, batch in enumerate(batches):
-                global_size = min(batch_size, total - number * batch_size)
-                loss, logits = self._step(
-                    step,
-                    batch,
-                    operations[number],
-                    global_size,
-                    compiled=partial or global_size == batch_size,
-                )
-                loss_sum += loss * len(batch.labels)
-                correct += (logits.argmax(1) == batch.labels.to(device)).sum()
-                seen += global_size
-                progress("train expert", self.epoch * total + seen, self.epochs * total)
+            num_classes=self.dataset.num_classes,
+            progress=at,
+        )
         compiling = self.network.compile_seconds - compiling
         seconds = time.perf_counter() - started - compiling
-        sums = self._summed(torch.stack([loss_sum, correct.float()]))
+        sums = self._summed(sums)
         self.epoch += 1
         mean_loss = float(sums[0]) / total
         if not math.isfinite(mean_loss):
@@ -307,44 +304,10 @@ class _ExpertTraining:
             }
         )
 
-    def _operations(self, num_batches: int) -> list[str | None]:
-        if self.recipe.augmentation != "dsa":
-            return [None] * num_batches
-        return list(draw_operations(self.seed, self.epoch, num_batches))
-
-    def _step(
-        self,
-        step: TrainingStep,
-        batch: Batch,
-        operation: str | None,
-        global_size: int,
-        *,
-        compiled: bool,
-    ) -> tuple[Tensor, Tensor]:
-        share = len(batch.labels)
-        if share == 0:
-            raise UsageError(
-                f"a batch of {global_size} images can't be shared by "
-                f"{self.accelerator.num_processes} ranks; use fewer processes"
-            )
-        uniform = None
-        if operation is not None:
-            drawn = draw_parameters(self.seed, self.epoch, batch.ids.numpy())
-            uniform = torch.from_numpy(drawn).to(self.network.device)
-        targets = F.one_hot(batch.labels, self.dataset.num_classes).float()
-        return step(
-            batch.images,
-            targets.to(self.network.device),
-            operation=operation,
-            uniform_b4=uniform,
-            weight=share * self.accelerator.num_processes / global_size,
-            compiled=compiled,
-        )
-
     def _test_accuracy(self) -> float | None:
         if self.test_images is None:
             return None
-        every = np.arange(self.test_images.num_samples, dtype=np.int64)
+        every = np.arange(self.dataset.split("test").num_samples, dtype=np.int64)
         with self.test_images.batches(
             every,
             batch_size=EVALUATION_BATCH,
@@ -371,3 +334,72 @@ class _ExpertTraining:
                 metrics,
                 self.arithmetic.describe() | {"ranks": self.accelerator.num_processes},
             )
+
+
+def train_one_epoch(
+    step: TrainingStep,
+    images: Resident | Streaming,
+    indices: npt.NDArray[np.int64],
+    recipe: ExpertRecipe,
+    *,
+    seed: int,
+    epoch: int,
+    num_classes: int,
+    progress: Callable[[int], None],
+) -> Tensor:
+    """Take every step of one epoch on this rank's share of each batch.
+
+    Args:
+        step: network and optimiser.
+        images: the opened train split.
+        indices: (n,) int64 sample ids to train on.
+        recipe: batch size and augmentation.
+        seed, epoch: key of everything random.
+        num_classes: length of the one-hot targets.
+        progress: called with the number of images that all ranks have seen.
+
+    Returns:
+        float64 (2,): sum of losses and number of correct predictions over this rank's images.
+    """
+    device = step.network.device
+    batch_size, total = recipe.batch_size, len(indices)
+    rank, world = step.rank, step.world
+    augmented = recipe.augmentation == "dsa"
+    operations = draw_operations(seed, epoch, -(-total // batch_size)) if augmented else []
+    partial = compiles_partial_batch(total, batch_size)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    step.network.model.train()
+    with images.batches(
+        indices,
+        batch_size=batch_size,
+        view=image_view(recipe),
+        seed=seed,
+        epoch=epoch,
+        augment_seed=seed,
+        rank=rank,
+        world=world,
+    ) as batches:
+        for number, batch in enumerate(batches):
+            global_size = min(batch_size, total - number * batch_size)
+            uniform = None
+            if augmented:
+                drawn = draw_parameters(seed, epoch, batch.ids.cpu().numpy())
+                uniform = torch.from_numpy(drawn).to(device)
+            labels = batch.labels.to(device)
+            loss, logits = step(
+                batch.images,
+                F.one_hot(labels, num_classes).float(),
+                operation=operations[number] if augmented else None,
+                uniform_b4=uniform,
+                weight=len(labels) * world / global_size,
+                compiled=partial or global_size == batch_size,
+            )
+            sums[0] += loss * len(labels)
+            sums[1] += (logits.argmax(1) == labels).sum()
+            progress(number * batch_size + global_size)
+    return sums
+
+
+def image_view(recipe: ExpertRecipe) -> str:
+    """Which view of the images the loader gives: random crops, or whole images."""
+    return "train" if recipe.augmentation == "random-resized-crop" else "plain"

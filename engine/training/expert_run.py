@@ -1,7 +1,7 @@
 """The expert run on disk: its identity, one checkpoint and one record an epoch.
 
     RUN/manifest.json                            identity: recipe, seed, dataset (written first)
-    RUN/checkpoints/epoch_0013.safetensors       weights after 13 epochs; epoch_0000 the initial ones
+    RUN/checkpoints/epoch_0013.safetensors       weights after 13 epochs (0: initial ones)
     RUN/checkpoints/epoch_0013.json              record: their hashes and the metrics, written last
     RUN/checkpoints/epoch_0013.state.safetensors optimiser state, kept for the last epoch only
 

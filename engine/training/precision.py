@@ -108,7 +108,8 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     wanted = ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 2**26))
-    return all([mallopt(option, value) == 1 for option, value in wanted])
+    accepted = [mallopt(option, value) == 1 for option, value in wanted]
+    return all(accepted)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ Shapes: b batch, c channels, h and w pixels, k classes.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -85,6 +86,8 @@ class Network:
         self._seen: set[tuple[object, ...]] = set()
         if arithmetic.compiled:
             torch._dynamo.config.recompile_limit = 64
+            # Compiling imports a module that warns of a CUDA toolkit without a GPU; nobody asked.
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
             self.forward = torch.compile(self.model, dynamic=False)  # type: ignore[assignment]
 
     def logits(self, images_bchw: Tensor, *, compiled: bool = True) -> Tensor:
@@ -127,6 +130,8 @@ class TrainingStep:
         self.network = network
         self.optimiser = optimiser
         self.accelerator = accelerator
+        self.rank = accelerator.process_index if accelerator else 0
+        self.world = accelerator.num_processes if accelerator else 1
 
     def __call__(
         self,

@@ -74,9 +74,7 @@ class StudentTrainer:
             "resolution": resolution,
         }
         self.model = model
-        self.network = Network(
-            build_model(model, init_seed=0, **self.shape), arithmetic, mean, std
-        )
+        self.network = Network(build_model(model, init_seed=0, **self.shape), arithmetic, mean, std)
 
     def train(
         self,

@@ -1,0 +1,235 @@
+"""The look of the figures: style, axes, lines, ticks, labels at the ends of lines.
+
+Everything here is the same for every figure; what is drawn is decided in `figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from engine.analysis.grid import Cell, Panel
+from engine.report import numbers
+
+INK, GREY, HARD = "#1b1f24", "#6b7280", "#1b1f24"
+SEQUENCE = LinearSegmentedColormap.from_list(
+    "sequence", ["#7cc6b8", "#3b8fae", "#23588f", "#191a4b"]
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+FONT_SIZE = 9.5
+FIGURE_INCHES = (5.8, 4.1)
+AXES_PLACE = (0.1, 0.135, 0.71, 0.695)  # left, bottom, width, height as shares of the figure
+AXES_INCHES = (AXES_PLACE[2] * FIGURE_INCHES[0], AXES_PLACE[3] * FIGURE_INCHES[1])
+
+_STYLE: Any = {
+    "svg.hashsalt": "engine-report",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
+    "font.size": FONT_SIZE,
+    "figure.dpi": 100,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineEnd:
+    """Where a line ends, in data units, and what to write beside it."""
+
+    x: float
+    y: float
+    label: str
+    colour: str
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Our style on matplotlib's defaults, whatever the user's own matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def canvas(dataset: str, panel: Panel, measure: str, split: str, lines: str) -> tuple[Figure, Axes]:
+    """An empty figure with its title (dataset and measure) and what its `lines` are."""
+    figure = Figure(figsize=FIGURE_INCHES)
+    axes = figure.add_axes(AXES_PLACE)
+    axes.set_ylabel(f"{split} accuracy (%)")
+    title = f"{dataset}: {split} accuracy, {numbers.MEASURE_NAMES[measure]}"
+    figure.text(0.02, 0.945, title, fontsize=11, fontweight="bold")
+    ns = {s.n for cell in panel.cells.values() if (s := cell.summary(measure, split))}
+    span = f"{min(ns)}" if len(ns) == 1 else f"{min(ns)}–{max(ns)}"
+    spread = f"mean ± population std over n = {span} runs" if max(ns) > 1 else "single runs"
+    under = ", ".join(filter(None, [numbers.settings(panel.axes), lines, spread]))
+    figure.text(0.02, 0.895, under, fontsize=8.5, color=GREY)
+    return figure, axes
+
+
+def draw_line(
+    axes: Axes,
+    points: Sequence[tuple[int | None, Cell | None]],
+    of: tuple[str, str],
+    *,
+    gid: str,
+    label: str,
+    color: str,
+    **style: Any,
+) -> list[LineEnd]:
+    """Draw one line with error bars; returns its end, or nothing where nothing was measured."""
+    found = [(x, s) for x, cell in points if cell is not None and (s := cell.summary(*of))]
+    if not found:
+        return []
+    xs = [float(x or 0) for x, _ in found]
+    ys = [100 * summary.mean for _, summary in found]
+    axes.plot(xs, ys, gid=gid, label=label, color=color, **style)
+    if any(summary.std for _, summary in found):
+        errors = [100 * (summary.std or 0.0) for _, summary in found]
+        axes.errorbar(
+            xs, ys, yerr=errors, fmt="none", ecolor=color, elinewidth=1, capsize=2.2, zorder=2.5
+        )
+    return [LineEnd(x=xs[-1], y=ys[-1], label=label, colour=color)]
+
+
+def set_ticks(axes: Axes, values: Sequence[int]) -> None:
+    """Ticks at the values that were run, as many as fit beside each other."""
+    place = axes.transScale.transform([(max(value, 0), 1) for value in values])[:, 0]
+    points = AXES_INCHES[0] * 72 * 0.92 / max(float(place[-1] - place[0]), 0.3)
+    kept: list[int] = []
+    right = float("-inf")
+    for value, at in zip(values, place * points, strict=True):
+        half = 0.32 * FONT_SIZE * len(str(value))
+        if at - half >= right:
+            kept.append(value)
+            right = at + half + 0.5 * FONT_SIZE
+    axes.xaxis.set_major_locator(FixedLocator([float(value) for value in kept]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(length=3)
+    axes.margins(x=0.04)
+    axes.set_ylim(bottom=0)
+
+
+def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
+    """A label beside the end of each line, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    # The height of one line of text in data units.
+    gap = (high - low) * FONT_SIZE * 1.15 / (AXES_INCHES[1] * 72)
+    room = max(2, int((high - low) / gap))
+    ordered = sorted(ends, key=lambda end: end.y)
+    if len(ordered) > room:
+        step = (len(ordered) - 1) / (room - 1)
+        ordered = [ordered[round(i * step)] for i in range(room)]
+    heights = spaced([end.y for end in ordered], gap, low, high)
+    for end, height in zip(ordered, heights, strict=True):
+        axes.annotate(
+            end.label,
+            xy=(end.x, end.y),
+            xycoords="data",
+            xytext=(1.035, height),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            color=_darkened(end.colour),
+            fontsize=FONT_SIZE - 0.5,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": end.colour,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 4,
+                "alpha": 0.6,
+            },
+        )
+
+
+def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Ascending `heights` moved as little as possible so that neighbours are `gap` apart.
+
+    Pools of colliding labels are centred on their mean (isotonic regression), then the whole is
+    kept within `low`..`high` where it fits.
+    """
+    pools: list[list[float]] = []  # [sum of shifted heights, count]
+    for i, height in enumerate(heights):
+        pools.append([height - i * gap, 1])
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
+            total, count = pools.pop()
+            pools[-1][0] += total
+            pools[-1][1] += count
+    flat = [total / count for total, count in pools for _ in range(int(count))]
+    placed = [value + i * gap for i, value in enumerate(flat)]
+    for i in range(len(placed)):
+        placed[i] = max(placed[i], low + i * gap)
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], high - (len(placed) - 1 - i) * gap)
+    return placed
+
+
+def draw_key(figure: Figure, hard: bool, chosen_on: Sequence[str]) -> None:
+    """The key of the figure over expert epochs, between subtitle and axes."""
+    handles = [Line2D([], [], color=GREY, marker="o", label="soft labels")]
+    if hard:
+        handles.append(
+            Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), label="hard labels")
+        )
+    if chosen_on:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle="none",
+                marker="o",
+                markersize=10,
+                markerfacecolor="none",
+                label=f"best, chosen on {' or '.join(chosen_on)}",
+            )
+        )
+    figure.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(0.83, 0.828),
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=2.2,
+        columnspacing=1.4,
+        borderpad=0,
+    )
+
+
+def colours(count: int) -> list[str]:
+    """`count` colours from light to dark."""
+    return [to_hex(SEQUENCE(i / (count - 1) if count > 1 else 0.6)) for i in range(count)]
+
+
+def _darkened(colour: str) -> str:
+    """A line's colour halfway to ink: text needs more contrast than a line."""
+    mixed = (np.asarray(to_rgb(colour)) + np.asarray(to_rgb(INK))) / 2
+    return to_hex(tuple(mixed))

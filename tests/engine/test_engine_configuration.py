@@ -1,0 +1,54 @@
+"""Configurations: one validated path from presets, files and overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.configuration import load_configuration, preset_names
+from engine.errors import ConfigurationError
+from engine.sweep import Grid
+from engine.training import ExpertRecipe, StudentRecipe
+
+
+def kind_of(preset: str) -> type[ExpertRecipe] | type[Grid]:
+    return ExpertRecipe if "expert" in preset else Grid
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_is_valid(preset: str) -> None:
+    load_configuration(kind_of(preset), preset)
+
+
+def test_the_papers_presets_are_the_recipes_defaults() -> None:
+    assert load_configuration(ExpertRecipe, "expert-small") == ExpertRecipe()
+    assert load_configuration(Grid, "students-paper").student == StudentRecipe()
+
+
+def test_overrides_are_read_as_numbers_even_where_yaml_1_1_sees_text() -> None:
+    recipe = load_configuration(ExpertRecipe, None, {"lr": "5e-4", "optimiser.momentum": "0.9"})
+    assert (recipe.lr, recipe.optimiser.momentum) == (5e-4, 0.9)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text("student: {epoch: 3}\n")
+    with pytest.raises(ConfigurationError, match=r"unknown key student\.epoch; .*epochs"):
+        load_configuration(Grid, file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1, 2]", "keys and values"), ("a: [", "no YAML"), ("ipc: []", "ipc"), ("ipc: [x]", "'x'")],
+)
+def test_a_file_that_does_not_fit_says_where(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_configuration(Grid, file)
+
+
+def test_a_missing_file_names_the_nearest_preset() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean expert-small"):
+        load_configuration(ExpertRecipe, "expert-smal")

@@ -1,0 +1,188 @@
+"""The expert run: recipe, checkpoints, resume, ranks, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import beton_builder
+import engine
+from engine.augment import apply_operation, draw_operations, draw_parameters
+from engine.errors import ConfigurationError, MismatchError, UsageError
+from engine.loading import epoch_order
+from engine.models import build_model
+from engine.training import open_run
+
+QUICK = {"batch_size": 32, "precision": "fp32"}
+MODEL = "convnet-d2-w8"
+
+
+def train(data: Path, out: Path, **options):
+    return engine.train_expert(data, out, **{"model": MODEL, "overrides": QUICK, **options})
+
+
+def checkpoint_bytes(run: Path) -> dict[str, bytes]:
+    return {
+        f.name: f.read_bytes()
+        for f in sorted(run.glob("checkpoints/*.safetensors"))
+    }
+
+
+def test_epochs_run_from_the_initial_weights_to_the_last(small_run: Path) -> None:
+    run = open_run(small_run)
+    assert run.epochs() == [0, 1, 2, 3]
+    initial = build_model(MODEL, num_classes=3, channels=3, resolution=16, init_seed=0)
+    for name, tensor in run.weights(0).items():
+        assert torch.equal(tensor, initial.state_dict()[name])
+
+
+def test_the_expert_learns(small_data: Path, tmp_path: Path) -> None:
+    result = train(small_data, tmp_path / "run", epochs=12, lr=0.05)
+    assert result["test_accuracy"] > 0.8
+
+
+def test_training_equals_a_plain_pytorch_loop(small_data: Path, small_run: Path) -> None:
+    dataset = beton_builder.open_dataset(small_data)
+    beton = dataset.split("train")
+    images = np.stack([beton.image(i) for i in range(beton.num_samples)])
+    mean, std = np.array(dataset.mean), np.array(dataset.std)
+    normalised = torch.from_numpy(((images / 255 - mean) / std).astype(np.float32))
+    normalised = normalised.permute(0, 3, 1, 2).contiguous()
+    labels = torch.from_numpy(np.asarray(beton.labels))
+    model = build_model(MODEL, num_classes=3, channels=3, resolution=16, init_seed=0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    for epoch in range(3):
+        order = epoch_order(np.arange(len(labels)), 0, epoch)
+        operations = draw_operations(0, epoch, 4)
+        for number in range(4):
+            ids = order[number * 32 : (number + 1) * 32]
+            uniform = torch.from_numpy(draw_parameters(0, epoch, ids))
+            batch = apply_operation(operations[number], normalised[ids], uniform)
+            optimiser.zero_grad()
+            F.cross_entropy(model(batch), labels[ids]).backward()
+            optimiser.step()
+    stored = open_run(small_run).weights(3)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(stored[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_more_epochs_extend_a_run_to_the_bytes_of_an_uninterrupted_one(
+    small_data: Path, small_run: Path, tmp_path: Path
+) -> None:
+    train(small_data, tmp_path / "run", epochs=1)
+    train(small_data, tmp_path / "run", epochs=3)
+    assert checkpoint_bytes(tmp_path / "run") == checkpoint_bytes(small_run)
+    assert train(small_data, tmp_path / "run", epochs=2)["status"] == "finished already"
+
+
+def test_momentum_survives_a_resume(small_data: Path, tmp_path: Path) -> None:
+    options = {"overrides": QUICK | {"optimiser.momentum": 0.9}}
+    train(small_data, tmp_path / "whole", epochs=3, **options)
+    for epochs in (1, 2, 3):
+        train(small_data, tmp_path / "parts", epochs=epochs, **options)
+    assert checkpoint_bytes(tmp_path / "parts") == checkpoint_bytes(tmp_path / "whole")
+
+
+@pytest.mark.long
+def test_a_killed_run_resumes_to_the_same_bytes(
+    small_data: Path, small_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import engine, sys; engine.train_expert(sys.argv[1], sys.argv[2], epochs=3, "
+        f"model={MODEL!r}, overrides={QUICK!r})"
+    )
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(small_data), str(out)], env=dict(os.environ)
+        )
+        seen = len(list(out.glob("checkpoints/*")))
+        while process.poll() is None and len(list(out.glob("checkpoints/*"))) == seen:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    train(small_data, out, epochs=3)
+    assert checkpoint_bytes(out) == checkpoint_bytes(small_run)
+    assert engine.verify_run(out)["ok"]
+    assert not list(out.rglob("*.partial"))
+
+
+@pytest.mark.long
+def test_two_ranks_train_what_one_trains(small_data: Path, tmp_path: Path) -> None:
+    train(small_data, tmp_path / "one", epochs=2)
+    result = train(small_data, tmp_path / "two", epochs=2, processes=2)
+    assert result["environment"]["ranks"] == 2
+    one, two = (open_run(tmp_path / name).weights(2) for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
+
+
+def test_held_out_images_are_not_trained_on(small_data: Path, tmp_path: Path) -> None:
+    plan = train(small_data, tmp_path / "run", hold_out=True, dry_run=True)
+    held = len(beton_builder.open_dataset(small_data).validation_indices)
+    assert held > 0
+    assert plan["images_per_epoch"] == 120 - held
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_options_are_refused_naming_both_runs_unless_forced(
+    small_data: Path, tmp_path: Path
+) -> None:
+    first = train(small_data, tmp_path / "run", epochs=1)
+    with pytest.raises(MismatchError, match=rf"{first['id']}.*lr: 0.01 → 0.5.*--force"):
+        train(small_data, tmp_path / "run", epochs=1, lr=0.5)
+    replaced = train(small_data, tmp_path / "run", epochs=1, lr=0.5, force=True)
+    assert replaced["id"] != first["id"]
+
+
+def test_bad_options_leave_nothing_behind(small_data: Path, tmp_path: Path) -> None:
+    for options, error in (
+        ({"model": "resnet-eighteen"}, UsageError),
+        ({"overrides": {"learning_rate": 1}}, ConfigurationError),
+        ({"overrides": {"batch_size": 0}}, ConfigurationError),
+    ):
+        with pytest.raises(error):
+            train(small_data, tmp_path / "run", **options)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_something_else_is_not_overwritten(small_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="no expert run"):
+        train(small_data, tmp_path / "run", epochs=1, force=True)
+    assert (tmp_path / "run" / "thesis.tex").exists()
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_every_flipped_byte_is_found(small_run: Path, data: st.DataObject) -> None:
+    files = sorted(f for f in small_run.rglob("*") if f.is_file() and f.name != ".lock")
+    file = data.draw(st.sampled_from(files))
+    original = file.read_bytes()
+    position = data.draw(st.integers(0, len(original) - 1))
+    flipped = bytearray(original)
+    flipped[position] ^= 1 << data.draw(st.integers(0, 7))
+    assert engine.verify_run(small_run)["ok"]
+    try:
+        file.write_bytes(bytes(flipped))
+        assert not engine.verify_run(small_run)["ok"], (file, position)
+    finally:
+        file.write_bytes(original)
+
+
+def test_checkpoints_are_safetensors_that_anyone_can_read(small_run: Path) -> None:
+    tensors = safetensors.torch.load_file(small_run / "checkpoints" / "epoch_0003.safetensors")
+    assert tensors["classifier.weight"].shape == (3, 8 * 4 * 4)
