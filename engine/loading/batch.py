@@ -94,9 +94,9 @@ def choose_geometry(
         return Geometry("stored", resolution or 0, resolution or 0)
     tallest, widest = int(heights.max()), int(widths.max())
     shortest, narrowest = int(heights.min()), int(widths.min())
-    if (tallest, widest) == (shortest, narrowest) and resolution in (None, tallest):
-        if resolution is None or tallest == widest:
-            return Geometry("stored", tallest, widest)
+    one_size = (tallest, widest) == (shortest, narrowest)
+    if one_size and (resolution is None or resolution == tallest == widest):
+        return Geometry("stored", tallest, widest)
     if resolution is None:
         raise ResolutionNeeded(
             f"these images measure {narrowest}×{shortest} to {widest}×{tallest} pixels, and a "

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Crew", "Job", "Tools"]
 
@@ -30,19 +30,15 @@ class Tools(Protocol):
     def close(self) -> None: ...
 
 
-T = TypeVar("T", bound=Tools)
-
-
-class Job(Protocol[T]):
+class Job(Protocol):
     """One batch: ``num_items`` pieces of work that may be done in any order by any thread."""
 
     num_items: int
 
-    def do(self, tools: T, item: int) -> None: ...
+    def do(self, tools: Any, item: int) -> None: ...
 
 
-ToolsT = TypeVar("ToolsT", bound=Tools)
-JobT = TypeVar("JobT", bound="Job")  # type: ignore[type-arg]
+JobT = TypeVar("JobT", bound=Job)
 
 
 class _Open(Generic[JobT]):
@@ -55,14 +51,14 @@ class _Open(Generic[JobT]):
         self.failures: list[tuple[int, BaseException]] = []
 
 
-class Crew(Generic[ToolsT, JobT]):
+class Crew(Generic[JobT]):
     """``num_workers`` threads over ``num_jobs`` jobs; :meth:`take` gives them back in order."""
 
     def __init__(
         self,
         num_jobs: int,
         open_job: Callable[[int], JobT],
-        make_tools: Callable[[], ToolsT],
+        make_tools: Callable[[], Tools],
         *,
         num_workers: int,
         prefetch: int = 3,
@@ -150,7 +146,7 @@ class Crew(Generic[ToolsT, JobT]):
                     self._changed.wait()
             return None
 
-    def _do(self, tools: ToolsT, opened: _Open[JobT], run: range) -> None:
+    def _do(self, tools: Tools, opened: _Open[JobT], run: range) -> None:
         failures: list[tuple[int, BaseException]] = []
         for item in run:
             if self._stopped:

@@ -90,7 +90,7 @@ def read_frame(payload: Pixels) -> Frame:
 
     Raises UndecodableJpeg when they are not those of a JPEG.
     """
-    data = memoryview(payload)
+    data = payload.data
     if len(data) < 4 or bytes(data[:2]) != b"\xff\xd8":
         raise UndecodableJpeg("it does not begin as a JPEG does (bytes FF D8)")
     position, frame = 2, None
@@ -199,7 +199,7 @@ class PillowDecoder:
         from PIL import Image
 
         try:
-            with Image.open(io.BytesIO(payload)) as image:
+            with Image.open(io.BytesIO(payload.tobytes())) as image:
                 if reduction > 1:
                     image.draft("RGB", (frame.width // reduction, frame.height // reduction))
                 return np.asarray(image.convert("RGB"))

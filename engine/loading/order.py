@@ -89,7 +89,7 @@ def plan_epoch(
     rank: int = 0,
     world: int = 1,
 ) -> EpochPlan:
-    """Plan one epoch over ``indices``, (n,) integers: sample ids, in evaluation order if unshuffled.
+    """Plan one epoch over ``indices``, (n,) integers: sample ids, kept in order if unshuffled.
 
     ``batch_size`` is global, over all ranks. Raises InvalidRequest for anything out of range.
     """

@@ -1,8 +1,8 @@
 """One stored image to one slot of a batch: decode, crop, resize, mirror.
 
-In: a sample id and what to show of it. Out: uint8 pixels written straight into the batch's memory. One
-:class:`ImageReader` per thread, with scratch memory of its own, so that nothing is allocated per
-image and nothing is shared.
+In: a sample id and what to show of it. Out: uint8 pixels written straight into the batch's memory.
+One :class:`ImageReader` per thread, with scratch memory of its own, so that nothing is allocated
+per image and nothing is shared.
 
 The resize is torch's antialiased bilinear filter on uint8: what torchvision's RandomResizedCrop
 does to PIL images, within 1 level of Pillow's result (a test compares them). It takes 110 µs for

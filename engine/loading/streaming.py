@@ -206,7 +206,7 @@ class StreamingBatches(BatchIterator):
                 pinned=device.type == "cuda",
             )
 
-        self._crew: Crew[_ThreadTools, _BatchJob] = Crew(
+        self._crew: Crew[_BatchJob] = Crew(
             plan.num_batches,
             open_job,
             lambda: _ThreadTools(source),

@@ -120,7 +120,7 @@ def _build(
     drawn = figures.measured(panels)
     for number, panel in enumerate(panels, 1):
         pictures = []
-        if drawn:
+        if drawn and figures.has_points(panel, *drawn):
             for name, draw, caption in _drawings():
                 figure = draw(panel, results.dataset_name, *drawn)
                 stem = _figure_stem(name, number, len(panels))

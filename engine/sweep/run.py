@@ -150,7 +150,10 @@ def _head(
             {
                 "name": view.expert,
                 "run_id": view.identity["run_id"],
-                "epochs": {str(epoch): dict(view.about(epoch)) for epoch in view.epochs},
+                "epochs": {
+                    str(epoch): {"label_entropy": float(view.entropy(epoch).mean(dtype=np.float64))}
+                    for epoch in view.epochs
+                },
             }
         ]
     return {
