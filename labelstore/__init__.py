@@ -1,0 +1,87 @@
+"""The label store: soft labels of every expert epoch for every sample, in Zarr, read by index.
+
+    store = labelstore.open_store("labels/cifar100.zarr")
+    view = store.view()                                   # the only expert, un-augmented images
+    logits = view.read(13, [4, 1, 4])                     # float16 (3, C)
+    targets = view.probabilities(13, indices, temperature=2.0)    # float32 (k, C)
+
+In: logits of any model, as arrays. Out: arrays by epoch and sample index. Knows nothing of torch,
+models or images, and imports nothing of the other rooms. `layout` shows where everything lies.
+Importing this package imports neither numpy nor zarr; names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        BadArgument,
+        BadIndices,
+        BadLogits,
+        ChunkInUse,
+        DamagedStore,
+        EpochNotDumped,
+        LabelStoreError,
+        ReadOnlyStore,
+        StoreFull,
+        StoreNotFound,
+        ViewNotFound,
+        WrongCheckpoint,
+        WrongClasses,
+        WrongDataset,
+        WrongIdentity,
+    )
+    from .info import store_info
+    from .store import LabelStore, create_store, open_store
+    from .verify import verify_store
+    from .view import LabelView
+    from .writer import LabelWriter
+
+_MODULES = {
+    "create_store": "store",
+    "open_store": "store",
+    "verify_store": "verify",
+    "store_info": "info",
+    "LabelStore": "store",
+    "LabelView": "view",
+    "LabelWriter": "writer",
+}
+
+__all__ = [
+    "BadArgument",
+    "BadIndices",
+    "BadLogits",
+    "ChunkInUse",
+    "DamagedStore",
+    "EpochNotDumped",
+    "LabelStore",
+    "LabelStoreError",
+    "LabelView",
+    "LabelWriter",
+    "ReadOnlyStore",
+    "StoreFull",
+    "StoreNotFound",
+    "ViewNotFound",
+    "WrongCheckpoint",
+    "WrongClasses",
+    "WrongDataset",
+    "WrongIdentity",
+    "create_store",
+    "open_store",
+    "store_info",
+    "verify_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,259 @@
+"""An unfinished chunk of one epoch: partial files, and the journal of the blocks that are in them.
+
+In: blocks of encoded rows, in any order. Out: a whole chunk, renamed into place, and its record.
+
+A block is written in place into preallocated files, then one line is added to the journal: its rows
+and the CRC-32 of what was *meant* to be written. Neither is fsynced. On resuming, every block that
+the journal claims is read back and compared, and what does not match (after a power cut, say) is
+done again: so the journal can never claim what the disk does not hold, at the cost of no fsync per
+block but a read of at most one unfinished chunk per epoch on resuming. The whole chunk is fsynced
+once, before it is renamed, and its checksum is joined from those of its blocks: what was computed
+in memory, not what was read back, is what `verify` compares with.
+
+Journal: lines of `JSON SPACE crc32-of-that-JSON`; the first names what is being written.
+A torn last line is dropped. Padding behind the last sample is the first block of its chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .disk import naming_full_disk, preallocate, sync_file, sync_folder, write_at, write_whole
+from .layout import ArrayLayout, Geometry, draft_folder
+from .records import Record, join_crc32, write_record
+
+_PIECE = 1 << 20
+
+Block = tuple[int, int]  # first and one-past-last row, counted over the whole store
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """One (epoch, chunk) being written. The caller holds the lock of the chunk."""
+
+    view_folder: Path
+    view_id: str
+    geometry: Geometry
+    epoch: int
+    chunk: int
+    checkpoint_id: str
+    done: dict[Block, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return draft_folder(self.view_folder / "logits", self.chunk)
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / f"{self.epoch:04d}.journal"
+
+    def partial_path(self, array: ArrayLayout) -> Path:
+        return self.folder / f"{self.epoch:04d}.{array.name}.partial"
+
+    def final_path(self, array: ArrayLayout) -> Path:
+        return self.view_folder / array.name / array.chunk_name(self.epoch, self.chunk)
+
+    @property
+    def chunk_span(self) -> Block:
+        """Rows of the chunk, padding included."""
+        start = self.chunk * self.geometry.chunk_rows
+        return start, start + self.geometry.chunk_rows
+
+    @property
+    def padding(self) -> Block | None:
+        """Rows behind the last sample; None where the chunk is full."""
+        last, end = self.geometry.rows_of(self.chunk)[1], self.chunk_span[1]
+        return (last, end) if last < end else None
+
+    def resume(self, blocks: Sequence[Block]) -> bool:
+        """Takes up what an earlier process left; False if there is nothing to go on from.
+
+        Claims of the journal that do not hold, or that are none of `blocks`, are dropped from it.
+        """
+        lines = _read_journal(self.journal)
+        if not lines or lines[0] != self._header():
+            return False
+        wanted = {*blocks, self.padding}
+        self.done = {}
+        for line in lines[1:]:
+            rows = (line["rows"][0], line["rows"][1])
+            crcs = {name: int(crc, 16) for name, crc in line["crc32"].items()}
+            if rows in wanted and self._holds(rows, crcs):
+                self.done[rows] = crcs
+        some_renamed = not all(self.partial_path(each).exists() for each in self.geometry.arrays)
+        if (self.padding and self.padding not in self.done) or (
+            some_renamed and not self.is_whole(blocks)
+        ):
+            self.done = {}
+            return False
+        write_whole(self.journal, b"".join(map(_line, [self._header(), *self._entries()])))
+        return True
+
+    def create(self, *, needed: int) -> None:
+        """Reserves space for the chunk and starts its journal; StoreFull leaves nothing behind."""
+        self.discard()
+        try:
+            for array in self.geometry.arrays:
+                size = self.geometry.chunk_rows * array.row_bytes
+                preallocate(self.partial_path(array), size, needed=needed)
+            write_whole(self.journal, _line(self._header()))
+            if self.padding:
+                num_rows = self.padding[1] - self.padding[0]
+                self.write(
+                    self.padding,
+                    {
+                        array.name: np.full((num_rows, *array.row_shape), np.nan, array.dtype)
+                        for array in self.geometry.arrays
+                    },
+                )
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, rows: Block, encoded: Mapping[str, NDArray[Any]]) -> None:
+        """Puts one block in place; `encoded` maps array name to its rows, C order."""
+        crcs = {}
+        for array in self.geometry.arrays:
+            data = np.ascontiguousarray(encoded[array.name]).reshape(-1).view(np.uint8).data
+            path = self.partial_path(array)
+            with naming_full_disk(path, len(data)):
+                fd = os.open(path, os.O_WRONLY)
+                try:
+                    write_at(fd, data, (rows[0] - self.chunk_span[0]) * array.row_bytes)
+                finally:
+                    os.close(fd)
+            crcs[array.name] = zlib.crc32(data)
+        self._append(_line(_entry(rows, crcs)))
+        self.done[rows] = crcs
+
+    def is_whole(self, blocks: Sequence[Block]) -> bool:
+        return all(block in self.done for block in blocks)
+
+    def finish(self) -> None:
+        """Makes the chunk visible: fsync, rename, record; then forgets the draft."""
+        files = {}
+        for array in self.geometry.arrays:
+            partial, final = self.partial_path(array), self.final_path(array)
+            if partial.exists():
+                sync_file(partial)
+                partial.replace(final)
+            else:
+                sync_file(final)  # renamed by a process that was killed before it wrote the record
+            sync_folder(final.parent)
+            files[array.name] = (
+                self.geometry.chunk_rows * array.row_bytes,
+                self._joined_crc32(array),
+            )
+        write_record(
+            self.view_folder / "logits",
+            Record(
+                view_id=self.view_id,
+                epoch=self.epoch,
+                chunk=self.chunk,
+                rows=self.geometry.rows_of(self.chunk),
+                checkpoint_id=self.checkpoint_id,
+                files=files,
+            ),
+        )
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes journal and partial files; the journal first, as it speaks for the files."""
+        self.journal.unlink(missing_ok=True)
+        self.journal.with_name(self.journal.name + ".tmp").unlink(missing_ok=True)
+        for array in self.geometry.arrays:
+            self.partial_path(array).unlink(missing_ok=True)
+        self.done = {}
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "view_id": self.view_id,
+            "epoch": self.epoch,
+            "chunk": self.chunk,
+            "checkpoint_id": self.checkpoint_id,
+        }
+
+    def _entries(self) -> list[dict[str, Any]]:
+        return [_entry(rows, crcs) for rows, crcs in self.done.items()]
+
+    def _append(self, line: bytes) -> None:
+        with naming_full_disk(self.journal, len(line)):
+            fd = os.open(self.journal, os.O_WRONLY)
+            end = os.fstat(fd).st_size
+            try:
+                write_at(fd, line, end)
+            except OSError:
+                os.ftruncate(fd, end)
+                raise
+            finally:
+                os.close(fd)
+
+    def _holds(self, rows: Block, crcs: Mapping[str, int]) -> bool:
+        """Whether the files hold these rows as the journal claims."""
+        for array in self.geometry.arrays:
+            offset = (rows[0] - self.chunk_span[0]) * array.row_bytes
+            size = (rows[1] - rows[0]) * array.row_bytes
+            partial = self.partial_path(array)
+            path = partial if partial.exists() else self.final_path(array)
+            if crc32_of_file(path, offset, size) != crcs.get(array.name):
+                return False
+        return True
+
+    def _joined_crc32(self, array: ArrayLayout) -> int:
+        crc = 0
+        for start, stop in sorted(self.done):
+            crc = join_crc32(
+                crc, self.done[start, stop][array.name], (stop - start) * array.row_bytes
+            )
+        return crc
+
+
+def crc32_of_file(path: Path, offset: int = 0, size: int | None = None) -> int | None:
+    """CRC-32 of `size` bytes of `path` from `offset` (to the end by default); None if too short."""
+    try:
+        with path.open("rb") as file:
+            left = path.stat().st_size - offset if size is None else size
+            file.seek(offset)
+            crc = 0
+            while left > 0:
+                piece = file.read(min(left, _PIECE))
+                if not piece:
+                    return None
+                crc = zlib.crc32(piece, crc)
+                left -= len(piece)
+            return crc
+    except FileNotFoundError:
+        return None
+
+
+def _entry(rows: Block, crcs: Mapping[str, int]) -> dict[str, Any]:
+    return {"rows": list(rows), "crc32": {name: f"{crc:08x}" for name, crc in crcs.items()}}
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return text + b" %08x\n" % zlib.crc32(text)
+
+
+def _read_journal(path: Path) -> list[dict[str, Any]]:
+    """Lines of a journal up to the first that is torn."""
+    lines: list[dict[str, Any]] = []
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return lines
+    for line in raw.splitlines(keepends=True):
+        text, _, crc = line.rpartition(b" ")
+        if crc != b"%08x\n" % zlib.crc32(text):
+            break
+        lines.append(json.loads(text))
+    return lines

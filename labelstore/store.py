@@ -1,0 +1,273 @@
+"""A label store: one dataset's soft labels, of any number of experts, views and epochs.
+
+In: a path and the identity of the dataset. Out: `LabelStore`, from which views are opened or added.
+Opening reads two small JSON files; nothing grows with the number of epochs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .axis import create_arrays
+from .disk import make_folder, write_whole
+from .errors import (
+    BadArgument,
+    DamagedStore,
+    ReadOnlyStore,
+    StoreNotFound,
+    ViewNotFound,
+    WrongClasses,
+    WrongDataset,
+    WrongIdentity,
+)
+from .layout import (
+    CHUNK_ROWS,
+    EXPERT_KIND,
+    METADATA,
+    STORE_KIND,
+    VIEW_FIELDS,
+    VIEW_KIND,
+    Geometry,
+    check_name,
+    group_document,
+    store_attributes,
+    view_attributes,
+)
+from .tree import LocalTree, Tree, ZarrTree
+from .view import LabelView
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+class LabelStore:
+    """An open store. path: its folder (for a Zarr store object, what it prints itself as).
+
+    id: hash of dataset and class order. dataset_id, classes (in order), num_samples, num_classes.
+    """
+
+    def __init__(self, tree: Tree, attributes: Mapping[str, Any]) -> None:
+        self._tree = tree
+        self.path = tree.root
+        self.id: str = attributes["id"]
+        self.dataset_id: str = attributes["dataset_id"]
+        self.classes: tuple[str, ...] = tuple(attributes["classes"])
+        self.num_samples: int = attributes["num_samples"]
+        self.num_classes: int = attributes["num_classes"]
+        self.geometry = Geometry(
+            num_samples=self.num_samples,
+            num_classes=self.num_classes,
+            chunk_rows=attributes["chunk_rows"],
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"LabelStore({str(self.path)!r}, dataset {self.dataset_id}, "
+            f"{self.num_samples} samples, {self.num_classes} classes)"
+        )
+
+    def views(self) -> list[tuple[str, str]]:
+        """(expert, view) names of all labels in the store, sorted."""
+        tree = self._tree
+        return [(expert, view) for expert in tree.groups() for view in tree.groups(expert)]
+
+    def view(self, expert: str | None = None, view: str = "plain") -> LabelView:
+        """Labels of `expert` (by default the only one there is) under `view`.
+
+        Raises ViewNotFound naming what there is.
+        """
+        found = self.views()
+        matching = [each for each in found if each[1] == view and expert in (None, each[0])]
+        if len(matching) == 1:
+            return LabelView(self._tree, self.geometry, *matching[0])
+        there = ", ".join(f"{each[0]}/{each[1]}" for each in found) or "no labels at all"
+        if matching:
+            raise ViewNotFound(f"{self.path}: several experts have {view!r}; name one of: {there}")
+        raise ViewNotFound(
+            f"{self.path}: expected labels of {expert or 'any expert'} under {view!r}, found "
+            f"{there}; write them with `engine dump-labels --out {self.path} …`"
+        )
+
+    def add_view(self, expert: str, view: str, *, identity: Mapping[str, Any]) -> LabelView:
+        """Creates empty labels of `expert` under `view`, or opens them if `identity` is the same.
+
+        identity: plain JSON values that define the labels' content: run_id, transform, precision,
+        …; written into the group's attributes for good. One process calls this before workers
+        start. Raises WrongIdentity naming the first value that differs, BadArgument for unusable
+        names.
+        """
+        check_name(expert, "expert")
+        check_name(view, "view")
+        root = self._local_root("add labels to")
+        attributes = view_attributes(self.id, expert, view, _plain_json(identity))
+        known = self._tree.attributes(expert, view)
+        if known is not None and known.get("id") != attributes["id"]:
+            raise _wrong_identity(root / expert / view, known, identity)
+        folder = root / expert / view
+        make_folder(folder)
+        if not (root / expert / METADATA).exists():
+            document = group_document({"kind": EXPERT_KIND, "expert": expert})
+            write_whole(root / expert / METADATA, document)
+        create_arrays(folder, self.geometry)
+        if known is None:
+            write_whole(folder / METADATA, group_document(attributes))
+        return LabelView(self._tree, self.geometry, expert, view)
+
+    def _local_root(self, purpose: str) -> Path:
+        if not isinstance(self._tree, LocalTree):
+            raise ReadOnlyStore(f"{self.path}: cannot {purpose} a store that is not a local folder")
+        return self.path
+
+
+def create_store(
+    path: str | Path,
+    *,
+    dataset_id: str,
+    classes: Sequence[str],
+    num_samples: int,
+    chunk_rows: int | None = None,
+) -> LabelStore:
+    """Creates an empty store, or opens the one at `path` if it is of the same dataset and classes.
+
+    classes: names in the dataset's order, one per class index. num_samples: rows of the training
+    split. chunk_rows: rows of a chunk file, fixed for good: 16,384 by default, or num_samples if
+    that is less (so that a small set is padded with nothing).
+    Raises WrongDataset, WrongClasses, WrongIdentity, BadArgument, and StoreNotFound if `path` holds
+    something else.
+    """
+    path = Path(path)
+    chunk_rows = _check_extent(dataset_id, classes, num_samples, chunk_rows)
+    if not (path / METADATA).exists():
+        survivor = _surviving_view(path)
+        if survivor:
+            chunk_rows = survivor["chunk_rows"]
+        default = min(CHUNK_ROWS, num_samples)
+        attributes = store_attributes(dataset_id, classes, num_samples, chunk_rows or default)
+        if survivor and survivor["store_id"] != attributes["id"]:
+            raise WrongDataset(
+                f"{path}: its labels belong to store {survivor['store_id']}, but the dataset given "
+                f"makes store {attributes['id']}; give another --out"
+            )
+        make_folder(path)
+        write_whole(path / METADATA, group_document(attributes))
+    store = open_store(path, dataset_id=dataset_id, classes=classes)
+    for what, given, there in (
+        ("num_samples", num_samples, store.num_samples),
+        ("chunk_rows", chunk_rows or store.geometry.chunk_rows, store.geometry.chunk_rows),
+    ):
+        if given != there:
+            raise WrongIdentity(
+                f"{path}: the store has {what} {there}, but {given} was given; "
+                "leave it out or give another --out"
+            )
+    return store
+
+
+def open_store(
+    path: str | Path | Store,
+    *,
+    dataset_id: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> LabelStore:
+    """Opens the store at `path`: a folder, or any zarr-python `Store` object (then read only).
+
+    dataset_id, classes: what the labels must belong to; not checked if None. Raises StoreNotFound,
+    DamagedStore, WrongDataset (naming both ids), WrongClasses (naming the first class that
+    differs).
+    """
+    tree: Tree = LocalTree(Path(path)) if isinstance(path, (str, Path)) else ZarrTree(path)
+    attributes = tree.attributes()
+    if attributes is None or attributes.get("kind") != STORE_KIND:
+        raise StoreNotFound(
+            f"{tree.root}: expected a label store (a Zarr group of kind {STORE_KIND!r}), found "
+            f"{'another Zarr group' if attributes else 'none'}; make one with "
+            f"`engine dump-labels --data DATA --expert RUN --out {tree.root} --all-epochs`"
+        )
+    store = LabelStore(tree, attributes)
+    if dataset_id is not None and dataset_id != store.dataset_id:
+        raise WrongDataset(
+            f"{tree.root}: its labels describe dataset {store.dataset_id}, but they were asked for "
+            f"dataset {dataset_id}; give the --data they were made from, or dump labels of this one"
+        )
+    if classes is not None and tuple(classes) != store.classes:
+        raise WrongClasses(f"{tree.root}: {_first_difference(store.classes, classes)}")
+    return store
+
+
+def _check_extent(
+    dataset_id: str, classes: Sequence[str], num_samples: int, chunk_rows: int | None
+) -> int | None:
+    if not dataset_id or not classes or num_samples < 1:
+        raise BadArgument(
+            "create_store: expected a dataset id, at least one class and one sample, found "
+            f"dataset id {dataset_id!r}, {len(classes)} classes, {num_samples} samples"
+        )
+    if isinstance(classes, str):
+        raise BadArgument("classes: expected a sequence of names, found one string")
+    if chunk_rows is None:
+        return None
+    if chunk_rows < 1:
+        raise BadArgument(f"chunk_rows: expected at least 1, found {chunk_rows}")
+    return min(chunk_rows, num_samples)
+
+
+def _surviving_view(path: Path) -> dict[str, Any] | None:
+    """What a view says of the store whose own `zarr.json` someone removed; None in a new store.
+
+    StoreNotFound if `path` is a file, or a folder that holds anything else.
+    """
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise StoreNotFound(f"{path}: expected a folder, found a file; give another --out")
+    tree, survivor = LocalTree(path), None
+    for each in sorted(path.iterdir()):
+        views = [tree.attributes(each.name, view) or {} for view in tree.groups(each.name)]
+        views = [view for view in views if view.get("kind") == VIEW_KIND]
+        if not views and each.name != METADATA + ".tmp":
+            raise StoreNotFound(
+                f"{path}: expected a label store or an empty folder, found {each.name!r} there; "
+                "give another --out"
+            )
+        for view in views:
+            document = tree.document(each.name, view["view"], "logits") or {}
+            chunk_shape = document["chunk_grid"]["configuration"]["chunk_shape"]
+            survivor = {"store_id": view["parents"]["store"], "chunk_rows": chunk_shape[1]}
+    return survivor
+
+
+def _first_difference(there: Sequence[str], given: Sequence[str]) -> str:
+    for index, (one, other) in enumerate(zip(there, given, strict=False)):
+        if one != other:
+            return f"class {index} is {one!r} in the store, but {other!r} in the dataset"
+    return f"expected {len(there)} classes, found {len(given)} in the dataset"
+
+
+def _plain_json(identity: Mapping[str, Any]) -> dict[str, Any]:
+    reserved = sorted(set(identity) & set(VIEW_FIELDS))
+    if reserved:
+        raise BadArgument(f"identity: {', '.join(reserved)} are set by the store itself")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(identity), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadArgument(f"identity: expected plain JSON values ({error})") from None
+    return plain
+
+
+def _wrong_identity(
+    folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]
+) -> WrongIdentity | DamagedStore:
+    fields = sorted({*identity, *(set(known) - set(VIEW_FIELDS))})
+    for field in fields:
+        if known.get(field) != identity.get(field):
+            return WrongIdentity(
+                f"{folder}: these labels have {field} {known.get(field)!r}, but "
+                f"{identity.get(field)!r} was given; give another --out or another name"
+            )
+    return DamagedStore(
+        f"{folder}: belongs to another store than {folder.parent.parent} (ids differ); "
+        "run `engine verify` on the store"
+    )

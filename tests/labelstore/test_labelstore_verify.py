@@ -1,0 +1,159 @@
+"""Every flipped byte and every missing file is found, named, and mended as the message says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import labelstore_cases as cases
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import labelstore
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("verify") / "labels.zarr"
+    cases.filled(path, (0, 2))
+    return path
+
+
+def stored_files(path: Path) -> list[Path]:
+    """Every file with content; the lock file is empty."""
+    return sorted(each for each in path.rglob("*") if each.is_file() and each.stat().st_size)
+
+
+@pytest.fixture(scope="module")
+def one_of_each_kind(store):
+    plain = store / "expert-a/plain"
+    kinds = [store, store / "expert-a", plain, plain / "logits", plain / "entropy"]
+    return [each / "zarr.json" for each in kinds] + [
+        plain / "logits/.complete/0002/00001.json",
+        plain / "logits/c.2.1.0",
+        plain / "entropy/c.0.2",
+        plain / "cross_entropy/c.2.0",
+    ]
+
+
+def test_an_intact_store_is_ok_and_every_file_was_read(store):
+    stages = []
+    verdict = labelstore.verify_store(store, progress=lambda *step: stages.append(step))
+    assert verdict["ok"]
+    assert verdict["problems"] == []
+    assert verdict["checked"] == len(stored_files(store))
+    assert stages[-1] == ("verify", 6, 6)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_every_flipped_byte_is_found_and_its_file_named(store, data):
+    file = data.draw(st.sampled_from(stored_files(store)))
+    original = file.read_bytes()
+    place = data.draw(st.integers(0, len(original) - 1))
+    change = data.draw(st.integers(1, 255))
+    try:
+        file.write_bytes(
+            original[:place] + bytes([original[place] ^ change]) + original[place + 1 :]
+        )
+        verdict = labelstore.verify_store(store)
+    finally:
+        file.write_bytes(original)
+    assert not verdict["ok"]
+    assert any(str(file) in problem for problem in verdict["problems"])
+
+
+@pytest.mark.long
+def test_every_single_byte_of_every_document_is_covered(store):
+    for file in stored_files(store):
+        if file.suffix != ".json":
+            continue
+        original = file.read_bytes()
+        for place in range(len(original)):
+            changed = bytearray(original)
+            changed[place] ^= 1
+            file.write_bytes(changed)
+            found = any(str(file) in each for each in labelstore.verify_store(store)["problems"])
+            file.write_bytes(original)
+            assert found, (file, place)
+
+
+def test_every_missing_or_short_file_is_found(store):
+    for file in stored_files(store):
+        original = file.read_bytes()
+        for broken in (None, original[:-1], original + b"\0", b""):
+            file.unlink()
+            if broken is not None:
+                file.write_bytes(broken)
+            verdict = labelstore.verify_store(store)
+            file.write_bytes(original)
+            assert not verdict["ok"], (file, broken)
+    assert labelstore.verify_store(store)["ok"]
+
+
+def test_doing_what_the_message_says_mends_every_kind_of_damage(store, one_of_each_kind, tmp_path):
+    expected = cases.bytes_of(store)
+    for file in one_of_each_kind:
+        copy = tmp_path / "copy"
+        shutil.copytree(store, copy)
+        damaged = copy / file.relative_to(store)
+        data = bytearray(damaged.read_bytes())
+        data[len(data) // 2] ^= 1
+        damaged.write_bytes(data)
+        problems = labelstore.verify_store(copy)["problems"]
+        (removed,) = {re.search(r"`rm -f (\S+)`", each)[1] for each in problems if "rm -f" in each}
+        Path(removed).unlink()
+        cases.fill(cases.new_view(copy), (0, 2))
+        assert labelstore.verify_store(copy)["ok"], file
+        assert cases.bytes_of(copy) == expected
+        shutil.rmtree(copy)
+
+
+def test_the_command_names_the_epoch_that_must_be_dumped_again(store, tmp_path):
+    shutil.copytree(store, tmp_path / "copy")
+    (tmp_path / "copy/expert-a/plain/logits/c.2.1.0").unlink()
+    (problem,) = labelstore.verify_store(tmp_path / "copy")["problems"]
+    assert "c.2.1.0: it is missing" in problem
+    assert "00001.json` and then `engine dump-labels" in problem
+    assert "--epochs 2" in problem
+
+
+def test_files_swapped_between_epochs_or_stores_are_found(store, tmp_path):
+    shutil.copytree(store, tmp_path / "copy")
+    records = tmp_path / "copy/expert-a/plain/logits/.complete"
+    shutil.copy(records / "0000/00000.json", records / "0002/00000.json")
+    assert "record of another chunk" in labelstore.verify_store(tmp_path / "copy")["problems"][0]
+    other = labelstore.create_store(
+        tmp_path / "other", dataset_id="other", classes=cases.CLASSES, num_samples=5_000
+    )
+    other.add_view("expert-a", "plain", identity=cases.IDENTITY)
+    shutil.copy(tmp_path / "other/expert-a/plain/zarr.json", tmp_path / "copy/expert-a/plain")
+    problems = labelstore.verify_store(tmp_path / "copy")["problems"]
+    assert any("not the identity of a label-view of this store" in each for each in problems)
+
+
+def test_an_unfinished_epoch_is_told_from_damage(tmp_path):
+    view = cases.new_view(tmp_path / "labels.zarr")
+    with view.writer([3], cases.CHECKPOINTS) as writer:
+        start, stop, _ = next(writer.missing_blocks())
+        writer.write(3, start, cases.logits_of(3)[start:stop], cases.LABELS[start:stop])
+        verdict = labelstore.verify_store(tmp_path / "labels.zarr")
+    assert verdict["unfinished"] == {"expert-a/plain": [3]}
+    (problem,) = verdict["problems"]
+    assert "epochs 3 are not complete (2 chunks are missing)" in problem
+
+
+def test_a_chunk_file_without_a_record_is_found(store, tmp_path):
+    shutil.copytree(store, tmp_path / "copy")
+    shutil.copy(
+        store / "expert-a/plain/entropy/c.2.0", tmp_path / "copy/expert-a/plain/entropy/c.9.0"
+    )
+    (problem,) = labelstore.verify_store(tmp_path / "copy")["problems"]
+    assert "c.9.0: no completion record" in problem
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path):
+    with pytest.raises(labelstore.StoreNotFound, match=r"found no zarr\.json"):
+        labelstore.verify_store(tmp_path)
