@@ -18,6 +18,7 @@ Nothing is compiled. Taking a run of samples costs a few µs for work of some ms
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -52,7 +53,11 @@ class _Open(Generic[JobT]):
 
 
 class Crew(Generic[JobT]):
-    """``num_workers`` threads over ``num_jobs`` jobs; :meth:`take` gives them back in order."""
+    """``num_workers`` threads over ``num_jobs`` jobs; :meth:`take` gives them back in order.
+
+    ``seconds_waited``: how long :meth:`take` has waited so far; ``seconds_idle``: how long threads
+    have, summed over them, because enough batches were ready.
+    """
 
     def __init__(
         self,
@@ -75,6 +80,8 @@ class Crew(Generic[JobT]):
         self._num_taken = 0
         self._stopped = False
         self._breakdown: BaseException | None = None
+        self.seconds_waited = 0.0
+        self.seconds_idle = 0.0
         self._threads = [
             threading.Thread(target=self._work, name=f"engine-loading-{k}", daemon=True)
             for k in range(num_workers if num_jobs else 0)
@@ -88,7 +95,9 @@ class Crew(Generic[JobT]):
             if self._num_taken == self._num_jobs:
                 return None
             number = self._num_taken
+            began = time.perf_counter()
             self._changed.wait_for(lambda: self._is_settled(number))
+            self.seconds_waited += time.perf_counter() - began
             if number not in self._jobs or self._jobs[number].unfinished:
                 raise self._breakdown or RuntimeError("this epoch has been closed")
             opened = self._jobs.pop(number)
@@ -143,7 +152,9 @@ class Crew(Generic[JobT]):
                     self._num_opened += 1
                     self._changed.notify_all()
                 else:
+                    began = time.perf_counter()
                     self._changed.wait()
+                    self.seconds_idle += time.perf_counter() - began
             return None
 
     def _do(self, tools: Tools, opened: _Open[JobT], run: range) -> None:

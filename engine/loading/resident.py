@@ -2,7 +2,7 @@
 
 In: a dataset's split and a subset of it. Out: :class:`Resident`, whose batches are gathers. For
 everything that fits (CIFAR-100: 147 MiB): no thread, no decoding, no cost between epochs; a batch
-of 256 CIFAR images takes about 100 µs, the speed of copying memory. Needs neither ffcv nor any
+of 256 CIFAR images takes about 140 µs, most of it waiting for memory. Needs neither ffcv nor any
 JPEG library (JPEGs are then decoded by Pillow).
 
 Raw images of one size are copied out of the mapped file in one strided gather, whatever the order

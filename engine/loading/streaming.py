@@ -182,6 +182,7 @@ class StreamingBatches(BatchIterator):
     ) -> None:
         self._labels = source.labels
         self._device = device
+        self._workers = source.workers
         self._num_batches = plan.num_batches
         self._description = {
             "tier": source.tier,
@@ -242,4 +243,12 @@ class StreamingBatches(BatchIterator):
         self._finalizer()
 
     def describe(self) -> dict[str, Any]:
-        return dict(self._description)
+        """Also where the time went: ``seconds_waited`` for images by whoever iterates,
+        ``seconds_idle`` of the average thread, and from them the side that held up the other."""
+        waited, idle = self._crew.seconds_waited, self._crew.seconds_idle / self._workers
+        return {
+            **self._description,
+            "seconds_waited": waited,
+            "seconds_idle": idle,
+            "bottleneck": "loading" if waited > idle else "consumer",
+        }

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from beton_builder import Dataset, build_beton, open_dataset
 from engine.loading import DamagedImage, InvalidRequest, Streaming, batches
 from engine.loading.crops import random_resized_crop
 from engine.loading.memory import BatchMemory
+from engine.loading.pixels import use_one_openmp_thread
 
 ALL = np.arange(24)
 
@@ -247,6 +249,31 @@ def test_describe_says_how_pixels_are_made(photos: Dataset) -> None:
     assert description["view"] == "random_resized_crop"
     assert description["decoder"] == "turbojpeg"
     assert (description["workers"], description["num_batches"]) == (2, 5)
+
+
+def test_describe_names_the_bottleneck(photos: Dataset) -> None:
+    stream = Streaming(photos, resolution=32, workers=1)
+    slow_consumer = stream.batches(ALL, batch_size=4)
+    for _ in slow_consumer:
+        time.sleep(0.05)
+    assert slow_consumer.describe()["bottleneck"] == "consumer"
+    fast_consumer = stream.batches(np.tile(ALL, 5), batch_size=60)
+    list(fast_consumer)
+    assert fast_consumer.describe()["bottleneck"] == "loading"
+
+
+def test_a_thread_keeps_torch_to_one_core_for_itself_only() -> None:
+    before, within = torch.get_num_threads(), []
+
+    def work() -> None:
+        use_one_openmp_thread()
+        within.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert within == [1]
+    assert torch.get_num_threads() == before
 
 
 def test_streaming_needs_no_ffcv_and_leaves_torchs_threads_alone(photos: Dataset) -> None:
