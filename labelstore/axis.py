@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .disk import locked, make_folder, write_whole
 from .errors import DamagedStore, WrongCheckpoint
@@ -30,14 +31,23 @@ def create_arrays(view_folder: Path, geometry: Geometry) -> None:
     with locked(lock_path(view_folder / "logits")):
         logits = view_folder / "logits" / METADATA
         found = read_checkpoints(logits) if logits.exists() else _recorded(view_folder / "logits")
+        about = read_about(logits) if logits.exists() else {}
         for array, path in reversed(list(zip(geometry.arrays, documents, strict=True))):
             if not path.exists():
                 make_folder(path.parent)
-                write_whole(path, array_document(array, geometry, found))
+                write_whole(path, array_document(array, geometry, found, about))
 
 
-def grow_epoch_axis(view_folder: Path, geometry: Geometry, wanted: Mapping[int, str]) -> None:
-    """Adds epochs with their checkpoints; WrongCheckpoint if one was begun with another."""
+def grow_epoch_axis(
+    view_folder: Path,
+    geometry: Geometry,
+    wanted: Mapping[int, str],
+    about: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Adds epochs with their checkpoints; WrongCheckpoint if one was begun with another.
+
+    about: what is noted of an epoch's checkpoint; what was noted first stays.
+    """
     with locked(lock_path(view_folder / "logits")):
         checkpoints = read_checkpoints(view_folder / "logits" / METADATA)
         for epoch, checkpoint_id in wanted.items():
@@ -48,18 +58,28 @@ def grow_epoch_axis(view_folder: Path, geometry: Geometry, wanted: Mapping[int, 
                     f"{checkpoint_id} was given; give the run that made these labels, or "
                     "another --out"
                 )
+        notes = {**about, **read_about(view_folder / "logits" / METADATA)}
         for array in reversed(geometry.arrays):
             path = view_folder / array.name / METADATA
-            document = array_document(array, geometry, checkpoints)
+            document = array_document(array, geometry, checkpoints, notes)
             if path.read_bytes() != document:
                 write_whole(path, document)
 
 
 def read_checkpoints(logits_document: Path) -> dict[int, str]:
     """Checkpoint id of every epoch begun, from the `zarr.json` of `logits`."""
+    return _by_epoch(logits_document, "checkpoints")
+
+
+def read_about(logits_document: Path) -> dict[int, dict[str, Any]]:
+    """What was noted of the checkpoints, from the `zarr.json` of `logits`."""
+    return _by_epoch(logits_document, "about")
+
+
+def _by_epoch(logits_document: Path, name: str) -> dict[int, Any]:
     attributes = parse(logits_document.read_bytes(), logits_document).get("attributes")
     fields = unseal(attributes if isinstance(attributes, dict) else {}, logits_document)
-    return {int(epoch): each for epoch, each in fields["checkpoints"].items()}
+    return {int(epoch): each for epoch, each in fields[name].items()}
 
 
 def _recorded(logits_folder: Path) -> dict[int, str]:

@@ -118,11 +118,20 @@ def array_layout_document(array: ArrayLayout, geometry: Geometry, epochs: int) -
     }
 
 
-def array_document(array: ArrayLayout, geometry: Geometry, checkpoints: Mapping[int, str]) -> bytes:
-    """The `zarr.json` of an array; its axis ends at the last epoch of `checkpoints`."""
+def array_document(
+    array: ArrayLayout,
+    geometry: Geometry,
+    checkpoints: Mapping[int, str],
+    about: Mapping[int, Mapping[str, Any]],
+) -> bytes:
+    """The `zarr.json` of an array; its axis ends at the last epoch of `checkpoints`.
+
+    about: what is known of the checkpoints besides, such as the expert's test accuracy.
+    """
     attributes: dict[str, Any] = {"array": array.name, "unit": array.unit}
     if array.name == "logits":
         attributes["checkpoints"] = {str(epoch): checkpoints[epoch] for epoch in checkpoints}
+        attributes["about"] = {str(epoch): dict(about[epoch]) for epoch in about}
     layout = array_layout_document(array, geometry, max(checkpoints, default=-1) + 1)
     return canonical({**layout, "attributes": seal(attributes)})
 

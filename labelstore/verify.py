@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .axis import read_checkpoints
+from .axis import read_about, read_checkpoints
 from .drafts import crc32_of_file
 from .errors import DamagedStore, LabelStoreError, StoreNotFound
 from .layout import (
@@ -182,6 +182,7 @@ class _Verification:
     def _check_arrays(self, folder: Path, geometry: Geometry) -> dict[int, str] | None:
         """Checkpoints of the epochs begun; None if `logits/zarr.json` cannot be trusted."""
         checkpoints: dict[int, str] | None = None
+        about: dict[int, dict[str, Any]] = {}
         for array in geometry.arrays:
             path = folder / array.name / METADATA
             data = self._bytes(path)
@@ -189,8 +190,10 @@ class _Verification:
                 continue
             try:
                 if array.name == "logits":
-                    checkpoints = read_checkpoints(path)
-                if checkpoints is None or data == array_document(array, geometry, checkpoints):
+                    checkpoints, about = read_checkpoints(path), read_about(path)
+                if checkpoints is None:
+                    continue
+                if data == array_document(array, geometry, checkpoints, about):
                     continue
             except (DamagedStore, KeyError, TypeError, ValueError, AttributeError):
                 checkpoints = None

@@ -76,6 +76,11 @@ class LabelView:
             raise self._not_dumped(epoch, None)
         return checkpoints[epoch]
 
+    def about(self, epoch: int) -> dict[str, Any]:
+        """What was noted of an epoch's checkpoint when its labels were begun; may be empty."""
+        attributes = self._tree.attributes(self.expert, self.name, "logits") or {}
+        return dict(attributes.get("about", {}).get(str(epoch), {}))
+
     def read(self, epoch: int | Sequence[int], indices: Indices) -> NDArray[np.float16]:
         """Logits: float16 (k, C) of one epoch, (E, k, C) of a sequence of E epochs.
 
@@ -153,9 +158,16 @@ class LabelView:
             "missing_bytes": len(spans) * self.geometry.chunk_bytes,
         }
 
-    def prepare(self, epochs: Sequence[int], checkpoint_ids: Mapping[int, str]) -> None:
+    def prepare(
+        self,
+        epochs: Sequence[int],
+        checkpoint_ids: Mapping[int, str],
+        about: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Grows the epoch axis to hold `epochs` and notes their checkpoints; see `writer`.
 
+        about: plain JSON values worth keeping with an epoch's labels, such as the expert's test
+        accuracy; what was noted first stays.
         One process may call it before workers start; `writer` calls it too. Idempotent, and safe
         to call from several processes at once.
         Raises WrongCheckpoint, naming both ids, if an epoch was begun with another checkpoint.
@@ -163,8 +175,10 @@ class LabelView:
         self._writable_layout()
         known = self.checkpoints
         wanted = {int(epoch): _checkpoint_of(epoch, checkpoint_ids) for epoch in epochs}
-        if any(known.get(epoch) != each for epoch, each in wanted.items()):
-            grow_epoch_axis(self.folder, self.geometry, wanted)
+        notes = {int(epoch): dict(each) for epoch, each in (about or {}).items()}
+        unnoted = any(each and not self.about(epoch) for epoch, each in notes.items())
+        if unnoted or any(known.get(epoch) != each for epoch, each in wanted.items()):
+            grow_epoch_axis(self.folder, self.geometry, wanted, notes)
 
     def writer(
         self,

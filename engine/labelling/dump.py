@@ -90,9 +90,11 @@ def dump_labels(
         out, dataset_id=dataset.id, classes=dataset.classes, num_samples=num_samples
     )
     view = store.add_view(expert_name(run), VIEW, identity=_view_identity(run, dataset))
+    records = {epoch: run.record(epoch) for epoch in wanted}
+    checkpoints = {epoch: record["checkpoint"] for epoch, record in records.items()}
+    view.prepare(wanted, checkpoints, {e: _about(r["metrics"]) for e, r in records.items()})
     missing = [epoch for epoch in wanted if epoch not in view.epochs]
     if missing:
-        checkpoints = {epoch: run.checkpoint_id(epoch) for epoch in missing}
         run_ranks(
             _dump_on_rank,
             processes,
@@ -100,7 +102,7 @@ def dump_labels(
             str(data),
             str(expert),
             str(out),
-            checkpoints,
+            {epoch: checkpoints[epoch] for epoch in missing},
             processes,
         )
     return {
@@ -110,7 +112,7 @@ def dump_labels(
         "view": VIEW,
         "epochs_written": missing,
         "samples": num_samples,
-        "table": _entropy_table(out, dataset, run),
+        "table": _entropy_table(view),
     }
 
 
@@ -131,6 +133,11 @@ def _wanted_epochs(run: ExpertRun, epochs: Literal["all"] | Sequence[int]) -> li
     for epoch in wanted:
         run.record(epoch)
     return wanted
+
+
+def _about(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a store notes of an epoch, so that it says by itself how good its expert was."""
+    return {key: metrics[key] for key in ("train_accuracy", "test_accuracy") if key in metrics}
 
 
 def _view_identity(run: ExpertRun, dataset: beton_builder.Dataset) -> dict[str, Any]:
@@ -158,16 +165,13 @@ def _missing_epochs(
     return [epoch for epoch in wanted if epoch not in have]
 
 
-def _entropy_table(
-    out: str | Path, dataset: beton_builder.Dataset, run: ExpertRun
-) -> list[dict[str, Any]]:
-    view = labelstore.open_store(out, dataset_id=dataset.id).view(expert_name(run), VIEW)
+def _entropy_table(view: labelstore.LabelView) -> list[dict[str, Any]]:
     return [
         {
             "epoch": epoch,
             "label_entropy": float(view.entropy(epoch).mean(dtype=np.float64)),
             "cross_entropy": float(view.cross_entropy(epoch).mean(dtype=np.float64)),
-            "test_accuracy": run.record(epoch)["metrics"].get("test_accuracy"),
+            **view.about(epoch),
         }
         for epoch in view.epochs
     ]

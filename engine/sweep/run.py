@@ -151,7 +151,11 @@ def _head(
                 "name": view.expert,
                 "run_id": view.identity["run_id"],
                 "epochs": {
-                    str(epoch): {"label_entropy": float(view.entropy(epoch).mean(dtype=np.float64))}
+                    str(epoch): {
+                        "test": view.about(epoch).get("test_accuracy"),
+                        "train": view.about(epoch).get("train_accuracy"),
+                        "label_entropy": float(view.entropy(epoch).mean(dtype=np.float64)),
+                    }
                     for epoch in view.epochs
                 },
             }

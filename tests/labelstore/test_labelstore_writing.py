@@ -237,3 +237,15 @@ def test_a_reader_beside_a_writer_sees_whole_chunks_or_nothing(tmp_path):
     assert seen
     assert refused
     assert reader.epochs == cases.EPOCHS
+
+
+def test_what_is_noted_of_a_checkpoint_stays_with_its_epoch(tmp_path) -> None:
+    store = labelstore.create_store(
+        tmp_path / "s.zarr", dataset_id="d", classes=["a", "b"], num_samples=4
+    )
+    view = store.add_view("expert", "plain", identity={"run_id": "r"})
+    view.prepare([0, 2], {0: "c0", 2: "c2"}, {2: {"test_accuracy": 0.31}})
+    view.prepare([2], {2: "c2"}, {2: {"test_accuracy": 0.99}})
+    assert (view.about(2), view.about(0), view.about(7)) == ({"test_accuracy": 0.31}, {}, {})
+    (problem,) = labelstore.verify_store(store.path)["problems"]
+    assert "epochs 0,2 are not complete" in problem

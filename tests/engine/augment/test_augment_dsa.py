@@ -110,7 +110,7 @@ def test_operation_equals_a_computation_image_by_image(name: str, channels: int,
 
 @settings(deadline=None, max_examples=25)
 @given(name=st.sampled_from(sorted(OPERATIONS)), seed=st.integers(0, 1000))
-def test_a_sample_is_augmented_the_same_in_any_batch_and_memory_layout(name: str, seed: int) -> None:
+def test_a_sample_is_augmented_the_same_in_any_batch_and_layout(name: str, seed: int) -> None:
     images, uniforms = images_and_uniforms(batch=5, seed=seed)
     together = run(name, images, uniforms)
     alone = np.concatenate([run(name, images[i : i + 1], uniforms[i : i + 1]) for i in range(5)])

@@ -121,9 +121,7 @@ def test_two_ranks_write_the_bytes_of_one(
     assert tree(tmp_path / "labels.zarr") == tree(small_store)
 
 
-def test_labels_of_another_dataset_are_refused_naming_both(
-    small_run: Path, tmp_path: Path
-) -> None:
+def test_labels_of_another_dataset_are_refused_naming_both(small_run: Path, tmp_path: Path) -> None:
     write_image_folder(tmp_path / "source", train=10, test=2, seed=9)
     beton_builder.build_beton(tmp_path / "source", tmp_path / "other", workers=1)
     other = beton_builder.open_dataset(tmp_path / "other").id
@@ -135,7 +133,7 @@ def test_labels_of_another_dataset_are_refused_naming_both(
 def test_an_epoch_without_a_checkpoint_is_refused(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ArtefactError, match="no epoch 7.*--epochs 7"):
+    with pytest.raises(ArtefactError, match=r"no epoch 7.*--epochs 7"):
         engine.dump_labels(small_data, small_run, tmp_path / "labels.zarr", epochs=[7])
     with pytest.raises(UsageError, match="dense"):
         engine.dump_labels(small_data, small_run, tmp_path / "labels.zarr", codec="gzip")

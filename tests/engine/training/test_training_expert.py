@@ -34,10 +34,7 @@ def train(data: Path, out: Path, **options):
 
 
 def checkpoint_bytes(run: Path) -> dict[str, bytes]:
-    return {
-        f.name: f.read_bytes()
-        for f in sorted(run.glob("checkpoints/*.safetensors"))
-    }
+    return {f.name: f.read_bytes() for f in sorted(run.glob("checkpoints/*.safetensors"))}
 
 
 def test_epochs_run_from_the_initial_weights_to_the_last(small_run: Path) -> None:
