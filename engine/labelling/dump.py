@@ -23,7 +23,7 @@ import labelstore
 from engine.errors import ArtefactError, MismatchError, RankError, UsageError
 from engine.loading import open_images
 from engine.models import build_model
-from engine.training.expert_run import ExpertRun, open_run
+from engine.training.expert_run import ExpertRun, check_same_normalisation, open_run
 from engine.training.launch import Progress, run_ranks
 from engine.training.precision import choose_arithmetic
 from engine.training.step import Network
@@ -71,6 +71,7 @@ def dump_labels(
             f"({run.manifest['dataset']['name']}), but {dataset.path} is dataset {dataset.id} "
             f"({dataset.name}). Pass the --data it was trained on, or train another expert."
         )
+    check_same_normalisation(run, dataset)
     wanted = _wanted_epochs(run, epochs)
     num_samples = dataset.split("train").num_samples
     if dry_run:

@@ -23,12 +23,21 @@ from engine.training.optimise import Strict
 PROTOCOL_VERSION = 1
 
 
+class StudentChange(Strict):
+    """What differs from the grid's student at one IPC, as in the paper's Table 7."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    lr: float | None = Field(default=None, gt=0)
+    evaluations: int | None = Field(default=None, ge=1)
+
+
 class Grid(Strict):
     """What a sweep explores.
 
     ``seeds`` sets subset, initial weights, order and augmentation together; ``subset_seed`` keeps
     all students on one subset, which is what the papers' ± means. ``expert_epochs`` may be
-    ``all``. ``expert`` is needed only where a store holds several.
+    ``all``. ``expert`` is needed only where a store holds several. ``by_ipc`` changes the student
+    at some IPCs.
     """
 
     ipc: list[int] = Field(default=[1, 10, 50], min_length=1)
@@ -40,6 +49,14 @@ class Grid(Strict):
     expert: str | None = None
     view: str = "plain"
     student: StudentRecipe = StudentRecipe()
+    by_ipc: dict[int, StudentChange] = Field(default_factory=dict)
+
+    def student_at(self, ipc: int) -> StudentRecipe:
+        """The student of one IPC, with its schedule's lengths filled in."""
+        change = self.by_ipc.get(ipc, StudentChange()).model_dump(exclude_none=True)
+        student = self.student.model_copy(update=change)
+        schedule = student.schedule.resolved(student.epochs)
+        return student.model_copy(update={"schedule": schedule})
 
     @field_validator("ipc", "seeds", "temperature", "labels", "expert_epochs")
     @classmethod
@@ -131,7 +148,7 @@ def plan_trials(
                         order_seed=seed,
                         augment_seed=seed,
                     ),
-                    student=grid.student,
+                    student=grid.student_at(ipc),
                     parents=_parents(cell, dataset, view, store_id),
                 )
             )
@@ -162,10 +179,12 @@ def _parents(
     view: labelstore.LabelView | None,
     store_id: str,
 ) -> dict[str, Any]:
+    normalisation = {"mean": list(dataset.mean), "std": list(dataset.std)}
+    images = {"dataset": dataset.id, "normalisation": normalisation}
     if cell["labels"] == "hard" or view is None:
-        return {"dataset": dataset.id, "store": None, "view": None, "checkpoints": []}
+        return {**images, "store": None, "view": None, "checkpoints": []}
     return {
-        "dataset": dataset.id,
+        **images,
         "store": store_id,
         "view": view.id,
         "codec": "dense",

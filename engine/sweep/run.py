@@ -116,8 +116,7 @@ def _resolve_student(
             f"the images of {dataset.path} are not all of one square size, so students need a "
             "resolution: add --set student.resolution=64"
         )
-    schedule = grid.student.schedule.resolved(grid.student.epochs)
-    student = grid.student.model_copy(update={"resolution": resolution, "schedule": schedule})
+    student = grid.student.model_copy(update={"resolution": resolution})
     return grid.model_copy(update={"student": student})
 
 

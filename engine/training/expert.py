@@ -27,7 +27,7 @@ from engine.loading import Resident, Streaming, open_images
 from engine.models import build_model, check_model_name
 from engine.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser
 from engine.training.evaluate import EVALUATION_BATCH, count_correct
-from engine.training.expert_run import ExpertRun, create_run, open_run
+from engine.training.expert_run import ExpertRun, check_same_normalisation, create_run, open_run
 from engine.training.launch import Progress, run_ranks
 from engine.training.optimise import make_optimiser, set_learning_rate
 from engine.training.precision import choose_arithmetic
@@ -80,6 +80,7 @@ def train_expert(
     if dry_run:
         return _plan(dataset, recipe, Path(out), manifest, processes)
     run = create_run(Path(out), manifest, force=force)
+    check_same_normalisation(run, dataset)
     with run.sole_writer():
         done = run.epochs()
         if not done or done[-1] < recipe.epochs:

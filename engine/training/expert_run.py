@@ -20,6 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
+from beton_builder import Dataset
 from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 from engine.records import (
     content_id,
@@ -164,6 +165,22 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
         raise UsageError(f"{path} exists and is no expert run; choose another --out")
     write_record(path / MANIFEST, manifest)
     return ExpertRun(path=path, manifest=manifest)
+
+
+def check_same_normalisation(run: ExpertRun, dataset: Dataset) -> None:
+    """A dataset's id says nothing of its mean and std, which may be changed by building it anew.
+
+    Raises:
+        MismatchError: the run saw images normalised otherwise.
+    """
+    then = run.manifest["dataset"]
+    for name, now in (("mean", dataset.mean), ("std", dataset.std)):
+        if list(then[name]) != list(now):
+            raise MismatchError(
+                f"expert run {run.path} was trained with {name} {then[name]}, but {dataset.path} "
+                f"says {list(now)}: build the dataset with the --normalisation it had then, or "
+                "train another expert"
+            )
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

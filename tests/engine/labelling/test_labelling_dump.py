@@ -130,6 +130,19 @@ def test_labels_of_another_dataset_are_refused_naming_both(small_run: Path, tmp_
     assert not (tmp_path / "labels.zarr").exists()
 
 
+def test_images_normalised_otherwise_are_refused(
+    small_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    source = small_data.parent / "source"
+    beton_builder.build_beton(source, tmp_path / "data", workers=1, normalisation="cifar10")
+    assert (
+        beton_builder.open_dataset(tmp_path / "data").id
+        == engine.training.open_run(small_run).dataset_id
+    )
+    with pytest.raises(MismatchError, match="trained with mean"):
+        engine.dump_labels(tmp_path / "data", small_run, tmp_path / "labels.zarr")
+
+
 def test_an_epoch_without_a_checkpoint_is_refused(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:

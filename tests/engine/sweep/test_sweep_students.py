@@ -173,6 +173,15 @@ def _train_with_teacher_online(dataset, run, images, ids, recipe, seeds) -> list
     return losses
 
 
+def test_a_student_may_differ_by_ipc(small_data: Path, small_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    sweep(small_data, small_store, out, overrides={"by_ipc": "{2: {epochs: 8, lr: 0.1}}"})
+    records = [json.loads(f.read_text()) for f in out.glob("trials/*/*.json")]
+    found = {(r["cell"]["ipc"], r["student"]["epochs"], r["student"]["lr"]) for r in records}
+    assert found == {(1, 4, 0.01), (2, 8, 0.1)}
+    assert {r["student"]["schedule"]["every"] for r in records} == {1, 2}
+
+
 def test_students_never_see_validation_images(small_data: Path) -> None:
     from engine.sweep.run import _pool
 
