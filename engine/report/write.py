@@ -42,16 +42,14 @@ def write_report(
     bytes. With `dry_run` nothing is written and the answer says what would be.
 
     Returns {"kind", "id", "path", "index", "dataset", "trials": {"done", "failed", "not_run"},
-    "panels", "files", "notes", "main_table": rows as in `tables/main.csv`, "dry_run"}; accuracies
-    are fractions 0..1, None where not measured.
+    "panels", "files", "notes", "table": rows of text as `main_table` gives them, "dry_run"}; the
+    numbers behind them are in `tables/*.csv`.
 
     Raises:
         UsageError: no sweep was named, or something that is no report lies at `out`.
         ArtefactError: a sweep is missing, has no trial or lacks a key; the disk is full.
         DamageError: a record's content does not match its checksum.
         MismatchError: the sweeps are of different datasets.
-
-    Source: issue 2, item 8.
     """
     results = read_sweeps(sweeps, progress=progress)
     panels = split_into_panels(results.trials)
@@ -82,7 +80,7 @@ def write_report(
         "panels": len(panels),
         "files": names,
         "notes": list(results.notes),
-        "main_table": tables.main_rows(panels),
+        "table": _console_rows(panels),
         "dry_run": dry_run,
     }
 
@@ -92,12 +90,28 @@ def main_table(
 ) -> list[dict[str, str]]:
     """The main table as text for a console: one dict per IPC (and panel), column → text.
 
-    Columns: the settings that tell panels apart, "IPC", "expert epoch", "n", then soft, hard and
-    gain for each of the three accuracies. Raises as `write_report` does when reading.
+    Columns: the settings that tell panels apart, "IPC", "expert epoch", "n", then soft and hard
+    under the three accuracies, and the gain in the final one; the page and `tables/` have the
+    rest. Raises as `write_report` does when reading.
     """
     results = read_sweeps(sweeps, progress=progress)
-    panels = split_into_panels(results.trials)
-    return textual.to_console(
+    return _console_rows(split_into_panels(results.trials))
+
+
+_CONSOLE_COLUMNS = {
+    "final epoch: soft": "final soft",
+    "final epoch: hard": "final hard",
+    "final epoch: gain": "gain",
+    "selected on validation: soft": "selected soft",
+    "selected on validation: hard": "selected hard",
+    "max on test †: soft": "max† soft",
+    "max on test †: hard": "max† hard",
+}
+"""Headings of the main table that a console of usual width has room for, and their short forms."""
+
+
+def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
+    whole = textual.to_console(
         [
             (
                 {numbers.setting_name(k): numbers.setting_value(v) for k, v in panel.axes.items()},
@@ -106,6 +120,14 @@ def main_table(
             for number, panel in enumerate(panels, 1)
         ]
     )
+    return [
+        {
+            _CONSOLE_COLUMNS.get(name, name): text
+            for name, text in row.items()
+            if name in _CONSOLE_COLUMNS or ": " not in name
+        }
+        for row in whole
+    ]
 
 
 def _build(

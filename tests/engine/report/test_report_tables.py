@@ -173,8 +173,8 @@ def test_the_console_table_has_one_dict_per_ipc_and_panel(tmp_path):
         ("2", "1"),
         ("2", "10"),
     ]
-    assert rows[2]["final epoch: soft"] == "20.2 ± 0.2"
-    assert rows[2]["final epoch: gain"] == "+15.0"
+    assert rows[2]["final soft"] == "20.2 ± 0.2"
+    assert rows[2]["gain"] == "+15.0"
 
 
 def test_csv_reads_back_to_the_same_numbers():

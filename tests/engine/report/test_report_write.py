@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import html.parser
 import json
@@ -215,7 +216,9 @@ def test_every_link_of_a_number_has_its_list_of_trials(sweep, tmp_path):
     targets = set(re.findall(r'href="#(trials-[^"]+)"', page))
     assert len(targets) == len(ACCURACIES)
     assert targets <= set(re.findall(r'id="([^"]+)"', page))
-    for row in summary["main_table"]:
+    rows = list(csv.DictReader((tmp_path / "r" / "tables" / "main.csv").open()))
+    assert len(rows) == len(summary["table"])
+    for row in rows:
         assert all(name in page for name in row["soft_trials"].split())
 
 
