@@ -7,6 +7,7 @@ beside its place, synced and renamed, so no reader sees half of one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,13 +43,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         ArtefactError: the disk is full or the folder can't be written; nothing is left behind.
     """
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    partial = Path(name)
-    try:
+        partial = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -57,9 +57,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise _cannot_write(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except BaseException:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def _cannot_write(path: Path, error: OSError) -> ArtefactError:
