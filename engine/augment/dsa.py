@@ -39,7 +39,9 @@ def draw_operations(seed: int, epoch: int, num_batches: int) -> list[str]:
 
 def draw_parameters(seed: int, epoch: int, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Four uniform numbers in [0, 1) for each sample id: (b,) int64 → (b, 4) float32."""
-    return philox_uniform(stream_key("dsa-parameter", seed, epoch), ids).astype(np.float32)
+    uniform = philox_uniform(stream_key("dsa-parameter", seed, epoch), ids).astype(np.float32)
+    # Rounding to float32 may reach 1, one step outside what the operations expect.
+    return np.minimum(uniform, np.nextafter(np.float32(1), np.float32(0)))
 
 
 def apply_operation(name: str, images_bchw: Tensor, uniform_b4: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,15 @@ class Subset:
     images_nchw: Tensor
     targets_nk: Tensor
     ids: npt.NDArray[np.int64]
+
+
+def student_init(seed: int) -> int:
+    """The seed of a student's initial weights: never an expert's.
+
+    Equal seeds must not mean equal initial weights, since a student that starts where its expert
+    started is an easier pupil. 32 bits, all that torch's generator reads.
+    """
+    return zlib.crc32(f"student-init {seed}".encode())
 
 
 Evaluation = Callable[[Network], dict[str, float | None]]
@@ -103,7 +113,7 @@ class StudentTrainer:
         Raises:
             TrainingDiverged: the loss is no longer finite.
         """
-        initial = build_model(self.model, init_seed=seeds.init_seed, **self.shape)
+        initial = build_model(self.model, init_seed=student_init(seeds.init_seed), **self.shape)
         self.network.load_weights(weights_of(initial))
         self.network.model.train()
         schedule = recipe.schedule.resolved(recipe.epochs)

@@ -26,7 +26,7 @@ from engine.models import build_model
 from engine.records import read_record
 from engine.training import Seeds, StudentRecipe, StudentTrainer, open_run
 from engine.training.precision import choose_arithmetic
-from engine.training.student import Subset
+from engine.training.student import Subset, student_init
 
 STUDENT = {
     "student.model": "convnet-d2-w8",
@@ -148,7 +148,7 @@ def _train_with_teacher_online(dataset, run, images, ids, recipe, seeds) -> list
     shape = {"num_classes": 3, "channels": 3, "resolution": 16}
     teacher = build_model("convnet-d2-w8", init_seed=99, **shape)
     teacher.load_state_dict(open_run(run).weights(2))
-    student = build_model("convnet-d2-w8", init_seed=seeds.init_seed, **shape)
+    student = build_model("convnet-d2-w8", init_seed=student_init(seeds.init_seed), **shape)
     mean, std = (torch.tensor(v)[None, :, None, None] for v in (dataset.mean, dataset.std))
     normalised = (images / 255 - mean) / std
     optimiser = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -180,6 +180,14 @@ def test_a_student_may_differ_by_ipc(small_data: Path, small_store: Path, tmp_pa
     found = {(r["cell"]["ipc"], r["student"]["epochs"], r["student"]["lr"]) for r in records}
     assert found == {(1, 4, 0.01), (2, 8, 0.1)}
     assert {r["student"]["schedule"]["every"] for r in records} == {1, 2}
+
+
+def test_a_student_never_starts_from_an_experts_initial_weights(small_run: Path) -> None:
+    """Equal seeds would otherwise make it an easier pupil than the others."""
+    shape = {"num_classes": 3, "channels": 3, "resolution": 16}
+    student = build_model("convnet-d2-w8", init_seed=student_init(0), **shape).state_dict()
+    expert = open_run(small_run).weights(0)
+    assert not torch.equal(student["classifier.weight"], expert["classifier.weight"])
 
 
 def test_students_never_see_validation_images(small_data: Path) -> None:
