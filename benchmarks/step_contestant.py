@@ -95,7 +95,7 @@ def _our_student(pixels: Tensor, targets: Tensor, arithmetic: Any) -> tuple[Epoc
 def _our_expert(pixels: Tensor, targets: Tensor, arithmetic: Any) -> tuple[Epoch, Any]:
     from engine.loading import Resident
     from engine.models import build_model
-    from engine.training.expert import train_one_epoch
+    from engine.training.expert_training import train_one_epoch
     from engine.training.optimise import Optimiser, make_optimiser
     from engine.training.recipe import ExpertRecipe
     from engine.training.step import Network, TrainingStep

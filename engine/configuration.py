@@ -28,7 +28,7 @@ def load_configuration(
     """Read and validate a configuration.
 
     Args:
-        kind: the pydantic model to fill.
+        kind: the pydantic model to fill; what is not named keeps its default.
         source: a preset's name, a YAML file, or None for the model's defaults.
         overrides: dotted keys to values; text values are read as YAML.
 
@@ -36,9 +36,11 @@ def load_configuration(
         ConfigurationError: unknown preset, unreadable file, unknown key (the nearest is named) or
             a value that does not fit.
     """
-    values = {} if source is None else _read(source)
+    values = kind().model_dump()
+    if source is not None:
+        values = _merged(values, _read(source))
     for key, value in (overrides or {}).items():
-        _set(values, key, _parse(key, value))
+        values = _merged(values, _nested(key, _parse(key, value)))
     where = "the configuration" if source is None else str(source)
     try:
         return kind.model_validate(values)
@@ -96,14 +98,26 @@ def _numbers(value: Any) -> Any:
     return _parse("", value) if isinstance(value, str) else value
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigurationError(f"--set {dotted}: {parent} is a value, not a group of keys")
-        values = inner
-    values[last] = value
+def _nested(dotted: str, value: Any) -> dict[str, Any]:
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """``new`` over ``old``, key by key, so that naming one key leaves its siblings as they were.
+
+    A group of another ``kind`` (adamw instead of sgd) starts from that kind's own defaults.
+    """
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            another_kind = value.get("kind", before.get("kind")) != before.get("kind")
+            merged[key] = value if another_kind else _merged(before, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:

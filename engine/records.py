@@ -8,17 +8,19 @@ beside its place, synced and renamed, so no reader sees half of one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ArtefactError, DamageError
+from engine.errors import ArtefactError, DamageError, UsageError
 
 CHECKSUM = "checksum"
+LOCK = ".lock"
 
 
 def canonical_json(value: object) -> bytes:
@@ -85,6 +87,42 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_unclaimed(folder: Path) -> bool:
+    """Whether nothing lies there but what a writer that was killed at once may have left."""
+    return not folder.exists() or (
+        folder.is_dir() and all(f.name == LOCK or f.match(".*.partial") for f in folder.iterdir())
+    )
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold an artefact's folder for writing; makes the folder, and removes it if it stays empty.
+
+    Raises:
+        UsageError: another process holds it.
+        ArtefactError: the folder can't be made.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a")
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"another process is writing {folder}; wait for it") from error
+        for inner in (folder, *(f for f in folder.rglob("*") if f.is_dir())):
+            remove_partials(inner)
+        try:
+            yield
+        finally:
+            if made and [f.name for f in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()
+                folder.rmdir()
+
+
 def remove_partials(folder: Path) -> None:
     """Delete what a killed writer left in a folder; only its one writer may call this."""
     for leftover in folder.glob(".*.partial"):
@@ -121,6 +159,6 @@ def read_record(path: Path) -> dict[str, Any]:
     if not whole:
         raise DamageError(
             f"{path} is damaged: its content does not match its checksum. "
-            "Delete that file and run the command that wrote it again."
+            "Make it anew with the command that wrote it (`train-expert --force` for an expert run)"
         )
     return record

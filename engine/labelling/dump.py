@@ -21,10 +21,10 @@ from torch import Tensor
 import beton_builder
 import labelstore
 from engine.errors import ArtefactError, MismatchError, RankError, UsageError
-from engine.loading import open_images
+from engine.loading import load_resident
 from engine.models import build_model
 from engine.training.expert_run import ExpertRun, check_same_normalisation, open_run
-from engine.training.launch import Progress, run_ranks
+from engine.training.launch import Progress, refuse_launchers, run_ranks
 from engine.training.precision import choose_arithmetic
 from engine.training.step import Network
 
@@ -87,6 +87,7 @@ def dump_labels(
             "bytes": len(missing) * num_samples * (2 * dataset.num_classes + 8),
             "processes": processes,
         }
+    refuse_launchers()
     store = labelstore.create_store(
         out, dataset_id=dataset.id, classes=dataset.classes, num_samples=num_samples
     )
@@ -189,6 +190,7 @@ def _dump_on_rank(
 ) -> dict[str, Any]:
     from accelerate import PartialState
 
+    # Ranks own chunks of their own and may end hours apart: nothing here waits for another rank.
     state = PartialState(cpu=not torch.cuda.is_available())
     if processes > 1 and state.num_processes != processes:
         raise RankError(f"asked for {processes} ranks, but Accelerate sees {state.num_processes}")
@@ -200,17 +202,21 @@ def _dump_on_rank(
     with view.writer(
         sorted(checkpoints), checkpoints, rank=state.process_index, world=state.num_processes
     ) as writer:
-        blocks = list(writer.missing_blocks())
-        total = sum((stop - start) * len(epochs) for start, stop, epochs in blocks)
-        done = 0
-        for start, stop, epochs in blocks:
+        rows = [view.geometry.rows_of(chunk) for chunk in writer.own_chunks]
+        total = sum(stop - start for start, stop in rows) * len(checkpoints)
+        written = 0
+        # Lazily: a chunk's disk space is reserved, and its lock taken, when its turn has come.
+        for start, stop, epochs in writer.missing_blocks():
             images, labels = teacher.read(np.arange(start, stop))
+            before = sum(min(last, start) - min(first, start) for first, last in rows)
+            done = before * len(checkpoints) + (stop - start) * (len(checkpoints) - len(epochs))
             for epoch in epochs:
                 writer.write(epoch, start, teacher.logits(epoch, images), labels)
+                written += stop - start
                 done += stop - start
                 progress("dump labels", done, total)
-    state.wait_for_everyone()
-    return {"labels": done}
+        progress("dump labels", total, total)
+    return {"labels": written}
 
 
 class Teacher:
@@ -218,8 +224,8 @@ class Teacher:
 
     def __init__(self, dataset: beton_builder.Dataset, run: ExpertRun) -> None:
         self.run = run
-        resolution = int(run.manifest["recipe"]["resolution"])
-        self.images = open_images(dataset, "train", resolution=resolution, view="plain")
+        self.dataset = dataset
+        resolution = self.resolution = int(run.manifest["recipe"]["resolution"])
         model = build_model(
             run.manifest["recipe"]["model"],
             num_classes=dataset.num_classes,
@@ -234,11 +240,8 @@ class Teacher:
 
     def read(self, ids: npt.NDArray[np.int64]) -> tuple[Tensor, npt.NDArray[np.int64]]:
         """uint8 images (n, c, h, w) and labels (n,) int64 of sample ids (n,), in that order."""
-        with self.images.batches(
-            ids, batch_size=max(1, len(ids)), view="plain", shuffle=False
-        ) as batches:
-            batch = next(iter(batches))
-        return batch.images, batch.labels.numpy()
+        block = load_resident(self.dataset, "train", indices=ids, resolution=self.resolution)
+        return block.images, block.labels.numpy()
 
     @torch.no_grad()
     def logits(self, epoch: int, images_nchw: Tensor) -> npt.NDArray[np.float32]:

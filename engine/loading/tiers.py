@@ -5,7 +5,8 @@ In: a dataset (or an opened tier), indices and (seed, epoch, start). Out: an ite
 images again: to iterate for more than one epoch, call :func:`open_images` once and pass its result.
 
 The resident tier is chosen when the images, as the view shows them, take at most a quarter of the
-memory that is free (on the device too), and random crops of whole images are not asked for.
+memory that is free (on the device too; shared by the ranks of a machine), and random crops of
+whole images are not asked for.
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ def _choose(
         return TierChoice("streaming", reason), geometry
     shape = f"{dataset.channels}×{geometry.height}×{geometry.width}"
     needed = count * dataset.channels * geometry.height * geometry.width
-    free = _free_memory(torch.device(device or "cpu"))
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    free = _free_memory(torch.device(device or "cpu")) // ranks
     facts = f"{count:,} images of {shape} take {_mib(needed)}, of {_mib(free)} free"
     if needed <= free * SHARE_OF_FREE_MEMORY:
         return TierChoice("resident", f"{facts}: under a quarter"), geometry

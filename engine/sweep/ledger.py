@@ -8,14 +8,12 @@ A finished trial is never run again; a failed one is.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
-from engine.records import read_record, remove_partials, write_record
+from engine.records import is_unclaimed, read_record, write_record
 
 HEAD = "sweep.json"
 
@@ -51,39 +49,30 @@ class Ledger:
         return head
 
     def begin(self, head: dict[str, Any]) -> None:
-        """Write the plan of this run of the sweep.
+        """Write the plan of this run of the sweep; experts of earlier runs are kept.
 
         Raises:
             MismatchError: the folder holds trials on another dataset.
             UsageError: something that is no sweep lies there.
         """
+        self.check(head["dataset"])
         if self.exists():
-            old = self.head()["dataset"]
-            if old["id"] != head["dataset"]["id"]:
-                raise MismatchError(
-                    f"{self.path} holds trials on dataset {old['id']} ({old['name']}), not on "
-                    f"{head['dataset']['id']} ({head['dataset']['name']}); choose another --out"
-                )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(f"{self.path} exists and is no sweep; choose another --out")
+            known = {expert["run_id"]: expert for expert in self.head()["experts"]}
+            known |= {expert["run_id"]: expert for expert in head["experts"]}
+            head = {**head, "experts": list(known.values())}
         write_record(self.path / HEAD, head)
 
-    @contextlib.contextmanager
-    def sole_driver(self) -> Iterator[None]:
-        """Hold the sweep for running trials.
-
-        Raises:
-            UsageError: another process is running it.
-        """
-        with (self.path / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(f"another process is running {self.path}; wait for it") from error
-            remove_partials(self.path)
-            for folder in self.path.glob("trials/*"):
-                remove_partials(folder)
-            yield
+    def check(self, dataset: Mapping[str, Any]) -> None:
+        """Raise as :meth:`begin` does, without writing; ``dataset`` has its id and name."""
+        if self.exists():
+            old = self.head()["dataset"]
+            if old["id"] != dataset["id"]:
+                raise MismatchError(
+                    f"{self.path} holds trials on dataset {old['id']} ({old['name']}), not on "
+                    f"{dataset['id']} ({dataset['name']}); choose another --out"
+                )
+        elif not is_unclaimed(self.path):
+            raise UsageError(f"{self.path} exists and is no sweep; choose another --out")
 
     def is_done(self, trial_id: str) -> bool:
         """Whether a trial finished well; a damaged or failed record counts as not."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,12 +22,14 @@ from engine.training.optimise import Strict
 
 PROTOCOL_VERSION = 1
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
 
 class StudentChange(Strict):
     """What differs from the grid's student at one IPC, as in the paper's Table 7."""
 
     epochs: int | None = Field(default=None, ge=1)
-    lr: float | None = Field(default=None, gt=0)
+    lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     evaluations: int | None = Field(default=None, ge=1)
 
 
@@ -37,15 +39,15 @@ class Grid(Strict):
     ``seeds`` sets subset, initial weights, order and augmentation together; ``subset_seed`` keeps
     all students on one subset, which is what the papers' ± means. ``expert_epochs`` may be
     ``all``. ``expert`` is needed only where a store holds several. ``by_ipc`` changes the student
-    at some IPCs.
+    at some IPCs; an entry for an IPC that is not explored waits until it is.
     """
 
-    ipc: list[int] = Field(default=[1, 10, 50], min_length=1)
+    ipc: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 10, 50], min_length=1)
     expert_epochs: list[int] | Literal["all"] = "all"
     labels: list[Literal["soft", "hard"]] = Field(default=["soft", "hard"], min_length=1)
     temperature: list[float] = Field(default=[1.0], min_length=1)
-    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
-    subset_seed: int | None = Field(default=None, ge=0)
+    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    subset_seed: Seed | None = None
     expert: str | None = None
     view: str = "plain"
     student: StudentRecipe = StudentRecipe()

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import beton_builder
 import labelstore
 from engine.analysis import MEASURES, parse_trial, split_into_panels
 from engine.configuration import load_configuration
-from engine.errors import EngineError, UsageError
-from engine.experiments import hard_targets, select_random
-from engine.loading import Resident, load_resident
+from engine.errors import UsageError
+from engine.experiments import select_random
 from engine.models import check_model_name
+from engine.records import sole_writer
 from engine.sweep.ledger import Ledger
 from engine.sweep.plan import Grid, Trial, plan_trials
-from engine.training import StudentTrainer
-from engine.training.evaluate import EVALUATION_BATCH, count_correct
+from engine.sweep.trial_runner import TrialRunner, sample_pool
 from engine.training.launch import Progress, no_progress
-from engine.training.precision import choose_arithmetic, keep_freed_memory
-from engine.training.step import Network
-from engine.training.student import Subset
+from engine.training.precision import Arithmetic, choose_arithmetic, keep_freed_memory
 
 
 def sweep_students(
@@ -68,20 +63,22 @@ def sweep_students(
     view, store_id = _open_labels(labels, dataset, grid)
     grid = _resolve_student(grid, dataset, view)
     trials = plan_trials(grid, dataset, view, store_id)
-    select_random(*_pool(dataset), max(grid.ipc), 0, dataset.classes)
+    select_random(*sample_pool(dataset), max(grid.ipc), 0, dataset.classes)
     ledger = Ledger(out)
-    if ledger.exists():
-        ledger.head()
+    head = _head(grid, dataset, view)
+    ledger.check(head["dataset"])
     to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
     if dry_run:
         return _plan(grid, dataset, out, trials, to_run)
-    ledger.begin(_head(grid, dataset, view))
     started = time.perf_counter()
     runner = None
-    with ledger.sole_driver():
+    with sole_writer(ledger.path):
+        arithmetic = _choose_arithmetic(grid, ledger)
+        ledger.begin({**head, "precision": arithmetic.precision})
+        to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
         if to_run:
             keep_freed_memory()
-            runner = _TrialRunner(dataset, view, grid, ledger)
+            runner = TrialRunner(dataset, view, grid, ledger, arithmetic)
             runner.run_all(to_run, progress or no_progress)
     records = [ledger.trial_path(t.id) for t in trials]
     return _summary(ledger, trials, to_run, runner, time.perf_counter() - started, len(records))
@@ -94,12 +91,6 @@ def _open_labels(
         return None, ""
     store = labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
     return store.view(grid.expert, grid.view), store.id
-
-
-def _pool(dataset: beton_builder.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the train split, and the sample ids students may see: all but validation's."""
-    labels = np.asarray(dataset.split("train").labels, dtype=np.int64)
-    return labels, np.setdiff1d(np.arange(len(labels)), dataset.validation_indices)
 
 
 def _resolve_student(
@@ -118,6 +109,14 @@ def _resolve_student(
         )
     student = grid.student.model_copy(update={"resolution": resolution})
     return grid.model_copy(update={"student": student})
+
+
+def _choose_arithmetic(grid: Grid, ledger: Ledger) -> Arithmetic:
+    """The precision the sweep began in, so that a resume can't mix two under ``auto``."""
+    asked = grid.student.precision
+    if asked == "auto" and ledger.exists():
+        asked = ledger.head().get("precision", asked)
+    return choose_arithmetic(asked)
 
 
 def _plan(
@@ -172,168 +171,11 @@ def _head(
     }
 
 
-class _TrialRunner:
-    """What all trials of one process share: images, evaluation and the compiled network."""
-
-    def __init__(
-        self,
-        dataset: beton_builder.Dataset,
-        view: labelstore.LabelView | None,
-        grid: Grid,
-        ledger: Ledger,
-    ) -> None:
-        self.dataset = dataset
-        self.view = view
-        self.ledger = ledger
-        self.labels, self.candidates = _pool(dataset)
-        self.arithmetic = choose_arithmetic(grid.student.precision)
-        self.resolution = grid.student.resolution or 0
-        self.trainer = StudentTrainer(
-            grid.student.model,
-            num_classes=dataset.num_classes,
-            channels=dataset.channels,
-            resolution=self.resolution,
-            mean=dataset.mean,
-            std=dataset.std,
-            arithmetic=self.arithmetic,
-        )
-        self.evaluations = self._evaluation_images()
-        self.seconds = {"setup": 0.0, "compile": 0.0, "steps": 0.0, "evaluation": 0.0}
-        self._subset: tuple[object, Subset] | None = None
-
-    def _evaluation_images(self) -> dict[str, Resident | None]:
-        images: dict[str, Resident | None] = {"test": None, "validation": None}
-        device = self.arithmetic.device
-        if self.dataset.has_split("test"):
-            images["test"] = load_resident(
-                self.dataset, "test", resolution=self.resolution, device=device
-            )
-        if len(self.dataset.validation_indices):
-            images["validation"] = load_resident(
-                self.dataset,
-                "train",
-                indices=self.dataset.validation_indices,
-                resolution=self.resolution,
-                device=device,
-            )
-        return images
-
-    def run_all(self, trials: list[Trial], progress: Progress) -> None:
-        work = [t.cell["ipc"] * self.dataset.num_classes * t.student.epochs for t in trials]
-        total, done = sum(work), 0
-
-        def at(seen: int, _total: int) -> None:
-            progress("train students", done + seen, total)
-
-        for number, trial in enumerate(trials):
-            self.ledger.write(self.run(trial, at))
-            done += work[number]
-            progress("train students", done, total)
-
-    def run(self, trial: Trial, progress: Callable[[int, int], None]) -> dict[str, Any]:
-        """Train one student; returns its record, of a failure too."""
-        record = trial.identity()
-        environment = self.arithmetic.describe()
-        try:
-            started = time.perf_counter()
-            subset = self._subset_of(trial)
-            setup = time.perf_counter() - started
-            outcome = self.trainer.train(
-                subset, trial.student, trial.seeds, self._evaluate, progress=progress
-            )
-        except (EngineError, labelstore.LabelStoreError, RuntimeError, MemoryError):
-            return record | {
-                "status": "failed",
-                "error": traceback.format_exc(),
-                "environment": environment,
-            }
-        seconds = {"setup": setup, **outcome["seconds"]}
-        for part, spent in seconds.items():
-            self.seconds[part] += spent
-        return record | {
-            "status": "done",
-            "result": {
-                **pick_accuracies(outcome["evaluations"]),
-                "train_loss": outcome["train_loss"],
-                "evaluations": outcome["evaluations"],
-            },
-            "seconds": seconds,
-            "images_per_second": outcome["images_per_second"],
-            "environment": environment,
-        }
-
-    def _subset_of(self, trial: Trial) -> Subset:
-        """Images of the trial's subset (kept for the next trial on the same one), and targets."""
-        key = (trial.cell["ipc"], trial.seeds.subset_seed)
-        if self._subset is None or self._subset[0] != key:
-            ids = select_random(
-                self.labels,
-                self.candidates,
-                trial.cell["ipc"],
-                trial.seeds.subset_seed,
-                self.dataset.classes,
-            )
-            resident = load_resident(
-                self.dataset,
-                "train",
-                indices=ids,
-                resolution=self.resolution,
-                device=self.arithmetic.device,
-            )
-            self._subset = (
-                key,
-                Subset(images_nchw=resident.images, targets_nk=torch.empty(0), ids=ids),
-            )
-        chosen = self._subset[1]
-        if trial.cell["labels"] == "hard":
-            targets = hard_targets(self.labels[chosen.ids], self.dataset.num_classes)
-        else:
-            assert self.view is not None
-            targets = self.view.probabilities(
-                trial.cell["expert_epoch"], chosen.ids, temperature=trial.cell["temperature"]
-            )
-        return Subset(
-            images_nchw=chosen.images_nchw,
-            targets_nk=torch.from_numpy(targets),
-            ids=chosen.ids,
-        )
-
-    def _evaluate(self, network: Network) -> dict[str, float | None]:
-        return {name: self._accuracy(network, images) for name, images in self.evaluations.items()}
-
-    def _accuracy(self, network: Network, images: Resident | None) -> float | None:
-        if images is None:
-            return None
-        batches = images.batches(
-            images.ids.cpu().numpy(), batch_size=EVALUATION_BATCH, shuffle=False
-        )
-        return int(count_correct(network, batches)) / len(images)
-
-
-def pick_accuracies(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
-    """The three accuracies of one student (PROTOCOL.md §1, evaluation), ties to the earliest.
-
-    ``final``: after the last epoch. ``selected``: at the best validation accuracy. ``max_on_test``:
-    the papers' optimistic measure. A part is None where its split is missing.
-    """
-
-    def best(split: str) -> dict[str, Any] | None:
-        measured = [e for e in evaluations if e[split] is not None]
-        return max(measured, key=lambda e: e[split]) if measured else None
-
-    top = best("test")
-    return {
-        "final": evaluations[-1],
-        "selected": best("validation"),
-        "max_on_test": None if top is None else {"epoch": top["epoch"], "test": top["test"]},
-    }
-
-
 def _summary(
     ledger: Ledger,
     trials: list[Trial],
     ran: list[Trial],
-    runner: _TrialRunner | None,
+    runner: TrialRunner | None,
     seconds: float,
     total: int,
 ) -> dict[str, Any]:

@@ -44,15 +44,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamageError: it is no whole safetensors file.
     """
     if not path.is_file():
-        raise ArtefactError(f"no checkpoint at {path}: run `engine train-expert` again")
+        raise ArtefactError(
+            f"no checkpoint at {path}: train that run anew, the same `engine train-expert` command "
+            "with --force"
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(METADATA_ENTRY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (safetensors.SafetensorError, ValueError) as error:
         raise DamageError(
-            f"{path} is no whole safetensors file ({error}): delete it and run "
-            "`engine train-expert` again"
+            f"{path} is no whole safetensors file ({error}): train that run anew, the same "
+            "`engine train-expert` command with --force"
         ) from error
 
 

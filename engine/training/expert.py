@@ -7,35 +7,25 @@ is keyed on (seed, epoch, batch or sample), so a resumed run continues as if nev
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 import beton_builder
-from engine.augment import draw_operations, draw_parameters
 from engine.configuration import load_configuration
-from engine.errors import RankError, TrainingDiverged, UsageError
-from engine.loading import Resident, Streaming, open_images
+from engine.errors import UsageError
 from engine.models import build_model, check_model_name
-from engine.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser
-from engine.training.evaluate import EVALUATION_BATCH, count_correct
-from engine.training.expert_run import ExpertRun, check_same_normalisation, create_run, open_run
-from engine.training.launch import Progress, run_ranks
-from engine.training.optimise import make_optimiser, set_learning_rate
-from engine.training.precision import choose_arithmetic
+from engine.records import sole_writer
+from engine.training.expert_run import (
+    check_same_normalisation,
+    create_run,
+)
+from engine.training.expert_training import train_on_rank, training_indices
+from engine.training.launch import Progress, refuse_launchers, run_ranks
 from engine.training.recipe import ExpertRecipe
-from engine.training.step import Network, TrainingStep, compiles_partial_batch
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 SMALL_IMAGE = 64
 
@@ -74,19 +64,20 @@ def train_expert(
         ConfigurationError, UsageError, MismatchError, TrainingDiverged, RankError.
     """
     dataset = beton_builder.open_dataset(data)
-    recipe = _resolve_recipe(dataset, config, model, epochs, lr, hold_out, overrides)
+    recipe = _resolve_recipe(dataset, config, model, epochs, lr, hold_out, overrides, seed)
     manifest = _manifest(dataset, recipe, seed)
     dataset.split("train")
     if dry_run:
         return _plan(dataset, recipe, Path(out), manifest, processes)
-    run = create_run(Path(out), manifest, force=force)
-    check_same_normalisation(run, dataset)
-    with run.sole_writer():
+    refuse_launchers()
+    with sole_writer(Path(out)):
+        run = create_run(Path(out), manifest, force=force)
+        check_same_normalisation(run, dataset)
         done = run.epochs()
         if not done or done[-1] < recipe.epochs:
             _check_ranks(dataset, recipe, processes)
             run_ranks(
-                _train_on_rank, processes, progress, str(data), str(out), recipe.epochs, processes
+                train_on_rank, processes, progress, str(data), str(out), recipe.epochs, processes
             )
             status = "trained"
         else:
@@ -110,6 +101,7 @@ def _resolve_recipe(
     lr: float | None,
     hold_out: bool,
     overrides: Mapping[str, Any] | None,
+    seed: int,
 ) -> ExpertRecipe:
     if config is None:
         small = dataset.height is not None and dataset.height <= SMALL_IMAGE
@@ -118,6 +110,8 @@ def _resolve_recipe(
     values = {key: value for key, value in given.items() if value is not None}
     recipe = load_configuration(ExpertRecipe, config, values | dict(overrides or {}))
     check_model_name(recipe.model)
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     if recipe.resolution is None:
         if dataset.height is None or dataset.height != dataset.width:
             raise UsageError(
@@ -125,6 +119,14 @@ def _resolve_recipe(
                 "a resolution: add --set resolution=64 (or 224)"
             )
         recipe = recipe.model_copy(update={"resolution": dataset.height})
+    if recipe.augmentation == "random-resized-crop" and (
+        dataset.height == dataset.width == recipe.resolution
+    ):
+        raise UsageError(
+            f"the images of {dataset.path} are stored at {recipe.resolution} × "
+            f"{recipe.resolution}, so there is nothing to crop at random: add "
+            "--set augmentation=dsa, or a smaller --set resolution"
+        )
     return recipe
 
 
@@ -147,16 +149,9 @@ def _manifest(dataset: beton_builder.Dataset, recipe: ExpertRecipe, seed: int) -
     }
 
 
-def _training_indices(
-    dataset: beton_builder.Dataset, recipe: Mapping[str, Any]
-) -> npt.NDArray[np.int64]:
-    every = np.arange(dataset.split("train").num_samples, dtype=np.int64)
-    return np.setdiff1d(every, dataset.validation_indices) if recipe["hold_out"] else every
-
-
 def _check_ranks(dataset: beton_builder.Dataset, recipe: ExpertRecipe, processes: int) -> None:
     """Every rank needs at least one image of every batch, the partial last one included."""
-    total = len(_training_indices(dataset, recipe.identity()))
+    total = len(training_indices(dataset, recipe.identity()))
     smallest = total % recipe.batch_size or min(total, recipe.batch_size)
     if smallest < processes:
         raise UsageError(
@@ -172,7 +167,9 @@ def _plan(
     manifest: dict[str, Any],
     processes: int,
 ) -> dict[str, Any]:
-    done = open_run(out).epochs() if (out / "manifest.json").exists() else []
+    done: list[int] = []
+    if (out / "manifest.json").exists():
+        done = create_run(out, manifest, force=False).epochs()
     model = build_model(
         recipe.model,
         num_classes=dataset.num_classes,
@@ -190,217 +187,7 @@ def _plan(
         "seed": manifest["seed"],
         "processes": processes,
         "parameters": parameters,
-        "images_per_epoch": len(_training_indices(dataset, manifest["recipe"])),
+        "images_per_epoch": len(training_indices(dataset, manifest["recipe"])),
         "epochs_done": done[-1] if done else None,
         "checkpoint_bytes": remaining * parameters * 4,
     }
-
-
-def _train_on_rank(
-    data: str, out: str, epochs: int, processes: int, *, progress: Progress
-) -> dict[str, Any]:
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    if processes > 1 and accelerator.num_processes != processes:
-        raise RankError(
-            f"asked for {processes} ranks, but Accelerate sees {accelerator.num_processes}"
-        )
-    training = _ExpertTraining(data, out, epochs, accelerator)
-    training.start()
-    while training.epoch < epochs:
-        training.train_epoch(progress)
-    return {"epoch": training.epoch}
-
-
-class _ExpertTraining:
-    """An expert's training on one rank: the state between two epochs, and the way to the next."""
-
-    def __init__(self, data: str, out: str, epochs: int, accelerator: Accelerator) -> None:
-        self.dataset = beton_builder.open_dataset(data)
-        self.run: ExpertRun = open_run(out)
-        self.accelerator = accelerator
-        self.epochs = epochs
-        recipe = self.run.manifest["recipe"]
-        self.recipe = ExpertRecipe.model_validate(recipe | {"epochs": epochs})
-        self.seed = int(self.run.manifest["seed"])
-        self.indices = _training_indices(self.dataset, recipe)
-        resolution = self.recipe.resolution
-        assert resolution is not None
-        self.images = open_images(
-            self.dataset, "train", resolution=resolution, view=image_view(self.recipe)
-        )
-        self.test_images = (
-            open_images(self.dataset, "test", resolution=resolution, view="plain")
-            if self.dataset.has_split("test")
-            else None
-        )
-        self.arithmetic = choose_arithmetic(self.recipe.precision)
-        model = build_model(
-            self.recipe.model,
-            num_classes=self.dataset.num_classes,
-            channels=self.dataset.channels,
-            resolution=resolution,
-            init_seed=self.seed,
-        )
-        self.network = Network(model, self.arithmetic, self.dataset.mean, self.dataset.std)
-        self.optimiser = make_optimiser(
-            self.network.model.parameters(), self.recipe.optimiser, self.recipe.lr
-        )
-        self.network.forward = accelerator.prepare(self.network.forward)
-        self.epoch = 0
-
-    def start(self) -> None:
-        """Continue after the last complete epoch, or write epoch 0: the initial weights."""
-        done = self.run.epochs()
-        if done:
-            self.epoch = done[-1]
-            self.network.load_weights(self.run.weights(self.epoch))
-            state, _ = load_checkpoint(self.run.state_path(self.epoch))
-            restore_optimiser(self.optimiser, state)
-        else:
-            self._write({})
-        self.accelerator.wait_for_everyone()
-
-    def train_epoch(self, progress: Progress) -> None:
-        """One epoch of training, evaluation, and its checkpoint."""
-        rate = self.recipe.schedule.learning_rate(self.recipe.lr, self.epoch)
-        set_learning_rate(self.optimiser, rate)
-        step = TrainingStep(self.network, self.optimiser, self.accelerator)
-        started, compiling = time.perf_counter(), self.network.compile_seconds
-        total = len(self.indices)
-
-        def at(seen: int) -> None:
-            progress("train expert", self.epoch * total + seen, self.epochs * total)
-
-        sums = train_one_epoch(
-            step,
-            self.images,
-            self.indices,
-            self.recipe,
-            seed=self.seed,
-            epoch=self.epoch,
-            num_classes=self.dataset.num_classes,
-            progress=at,
-        )
-        compiling = self.network.compile_seconds - compiling
-        seconds = time.perf_counter() - started - compiling
-        sums = self._summed(sums)
-        self.epoch += 1
-        mean_loss = float(sums[0]) / total
-        if not math.isfinite(mean_loss):
-            raise TrainingDiverged(
-                f"the loss was {mean_loss} in epoch {self.epoch}; lower the learning rate "
-                f"(it is {rate:g}). The epochs before it are kept in {self.run.path}."
-            )
-        self._write(
-            {
-                "learning_rate": rate,
-                "train_loss": mean_loss,
-                "train_accuracy": float(sums[1]) / total,
-                "test_accuracy": self._test_accuracy(),
-                "seconds": seconds,
-                "compile_seconds": compiling,
-                "images_per_second": total / seconds,
-            }
-        )
-
-    def _test_accuracy(self) -> float | None:
-        if self.test_images is None:
-            return None
-        every = np.arange(self.dataset.split("test").num_samples, dtype=np.int64)
-        with self.test_images.batches(
-            every,
-            batch_size=EVALUATION_BATCH,
-            view="plain",
-            shuffle=False,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-        ) as batches:
-            correct = count_correct(self.network, batches)
-        return float(self._summed(correct.double())) / len(every)
-
-    def _summed(self, values: Tensor) -> Tensor:
-        if self.accelerator.num_processes == 1:
-            return values
-        summed: Tensor = self.accelerator.reduce(values, reduction="sum")
-        return summed
-
-    def _write(self, metrics: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
-            self.run.write_epoch(
-                self.epoch,
-                self.network.model.state_dict(),
-                optimiser_tensors(self.optimiser),
-                metrics,
-                self.arithmetic.describe() | {"ranks": self.accelerator.num_processes},
-            )
-
-
-def train_one_epoch(
-    step: TrainingStep,
-    images: Resident | Streaming,
-    indices: npt.NDArray[np.int64],
-    recipe: ExpertRecipe,
-    *,
-    seed: int,
-    epoch: int,
-    num_classes: int,
-    progress: Callable[[int], None],
-) -> Tensor:
-    """Take every step of one epoch on this rank's share of each batch.
-
-    Args:
-        step: network and optimiser.
-        images: the opened train split.
-        indices: (n,) int64 sample ids to train on.
-        recipe: batch size and augmentation.
-        seed, epoch: key of everything random.
-        num_classes: length of the one-hot targets.
-        progress: called with the number of images that all ranks have seen.
-
-    Returns:
-        float64 (2,): sum of losses and number of correct predictions over this rank's images.
-    """
-    device = step.network.device
-    batch_size, total = recipe.batch_size, len(indices)
-    rank, world = step.rank, step.world
-    augmented = recipe.augmentation == "dsa"
-    operations = draw_operations(seed, epoch, -(-total // batch_size)) if augmented else []
-    partial = compiles_partial_batch(total, batch_size)
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
-    step.network.model.train()
-    with images.batches(
-        indices,
-        batch_size=batch_size,
-        view=image_view(recipe),
-        seed=seed,
-        epoch=epoch,
-        augment_seed=seed,
-        rank=rank,
-        world=world,
-    ) as batches:
-        for number, batch in enumerate(batches):
-            global_size = min(batch_size, total - number * batch_size)
-            uniform = None
-            if augmented:
-                drawn = draw_parameters(seed, epoch, batch.ids.cpu().numpy())
-                uniform = torch.from_numpy(drawn).to(device)
-            labels = batch.labels.to(device)
-            loss, logits = step(
-                batch.images,
-                F.one_hot(labels, num_classes).float(),
-                operation=operations[number] if augmented else None,
-                uniform_b4=uniform,
-                weight=len(labels) * world / global_size,
-                compiled=partial or global_size == batch_size,
-            )
-            sums[0] += loss * len(labels)
-            sums[1] += (logits.argmax(1) == labels).sum()
-            progress(number * batch_size + global_size)
-    return sums
-
-
-def image_view(recipe: ExpertRecipe) -> str:
-    """Which view of the images the loader gives: random crops, or whole images."""
-    return "train" if recipe.augmentation == "random-resized-crop" else "plain"

@@ -10,10 +10,7 @@ An epoch exists once its record does. A run grows by more epochs; its id does no
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +22,14 @@ from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 from engine.records import (
     content_id,
     file_sha256,
+    is_unclaimed,
     read_record,
-    remove_partials,
     write_record,
 )
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 
 MANIFEST = "manifest.json"
+ANEW = "train that run anew: the same `engine train-expert` command with --force"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +91,23 @@ class ExpertRun:
 
         Raises:
             MismatchError: the file is a checkpoint of another run.
+            DamageError: its bytes are not those that were recorded.
         """
-        tensors, metadata = load_checkpoint(self.checkpoint_path(epoch))
+        return self._load(self.checkpoint_path(epoch), epoch, "checkpoint")
+
+    def state(self, epoch: int) -> dict[str, Tensor]:
+        """The optimiser's state after the last epoch; raises as :meth:`weights` does."""
+        return self._load(self.state_path(epoch), epoch, "state")
+
+    def _load(self, path: Path, epoch: int, part: str) -> dict[str, Tensor]:
+        tensors, metadata = load_checkpoint(path)
         if metadata.get("run_id") != self.id or metadata.get("epoch") != epoch:
             raise MismatchError(
-                f"{self.checkpoint_path(epoch)} belongs to run {metadata.get('run_id')} epoch "
-                f"{metadata.get('epoch')}, expected run {self.id} epoch {epoch}"
+                f"{path} belongs to run {metadata.get('run_id')} epoch {metadata.get('epoch')}, "
+                f"expected run {self.id} epoch {epoch}"
             )
+        if file_sha256(path) != self.record(epoch)[part]:
+            raise DamageError(f"{path} is damaged (other SHA-256 than recorded); {ANEW}")
         return tensors
 
     def write_epoch(
@@ -120,22 +128,6 @@ class ExpertRun:
         )
         self.state_path(epoch - 1).unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def sole_writer(self) -> Iterator[None]:
-        """Hold the run for writing.
-
-        Raises:
-            UsageError: another process is training it.
-        """
-        with (self.path / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(f"another process is training {self.path}; wait for it") from error
-            remove_partials(self.path)
-            remove_partials(self.path / "checkpoints")
-            yield
-
 
 def _span(epochs: list[int]) -> str:
     return f"epochs 0 to {epochs[-1]}" if epochs else "none"
@@ -151,17 +143,18 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
     identity = {key: manifest[key] for key in ("dataset", "recipe", "seed")}
     manifest = {**manifest, "id": content_id(identity | {"dataset": manifest["dataset"]["id"]})}
     if (path / MANIFEST).exists():
-        run = open_run(path)
-        if run.id == manifest["id"]:
-            return run
         if not force:
+            run = open_run(path)
+            if run.id == manifest["id"]:
+                return run
             raise MismatchError(
                 f"{path} holds expert run {run.id}, but these options describe run "
                 f"{manifest['id']} ({_difference(run.manifest, manifest)}). "
                 "Choose another --out, or --force to replace it."
             )
-        shutil.rmtree(path)
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # Checkpoints first: without them a new manifest describes a run that has not begun.
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    elif not is_unclaimed(path):
         raise UsageError(f"{path} exists and is no expert run; choose another --out")
     write_record(path / MANIFEST, manifest)
     return ExpertRun(path=path, manifest=manifest)
@@ -271,7 +264,7 @@ def _verify_epoch(run: ExpertRun, epoch: int, *, last: bool) -> list[str]:
     problems = []
     for file, expected in files.items():
         if not file.exists():
-            problems.append(f"{file} is missing; train that run again with --force")
+            problems.append(f"{file} is missing; {ANEW}")
         elif file_sha256(file) != expected:
-            problems.append(f"{file} is damaged (other SHA-256 than recorded)")
+            problems.append(f"{file} is damaged (other SHA-256 than recorded); {ANEW}")
     return problems

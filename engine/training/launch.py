@@ -2,22 +2,27 @@
 
 One rank runs in the calling process. Several are spawned with the environment that torch and
 Accelerate read (RANK, WORLD_SIZE, …); rank 0 sends its progress and its result back through a
-queue. Under ``torchrun`` the ranks exist already and the function is simply called.
+queue, any rank its error. Launchers such as ``torchrun`` are refused: the command starts its own
+ranks, once it holds the artefact it writes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import pickle
 import queue
+import signal
 import socket
-import traceback
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.multiprocessing as multiprocessing
 
-from engine.errors import EngineError, RankError
+from engine.errors import RankError, UsageError
 from engine.training.precision import available_cores, keep_freed_memory
 
 Progress = Callable[[str, int, int], None]
@@ -26,6 +31,15 @@ Ranked = Callable[..., dict[str, Any]]
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
     """The progress of a caller who does not want to know."""
+
+
+def refuse_launchers() -> None:
+    """Raise UsageError under torchrun and the like, whose ranks would each do the whole command."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"started by a launcher with {os.environ['WORLD_SIZE']} ranks; type the command "
+            f"without it and with --processes {os.environ['WORLD_SIZE']}"
+        )
 
 
 def run_ranks(
@@ -39,16 +53,19 @@ def run_ranks(
         progress: called in this process with rank 0's progress.
 
     Raises:
-        RankError: a rank died without an exception, or torchrun started another number.
-        EngineError: what rank 0's function raised.
+        UsageError: more ranks than GPUs.
+        RankError: a rank died without an exception of ours.
+        Exception: what a rank's function raised on purpose, whichever rank it was.
     """
     progress = progress or no_progress
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started > 1 and processes not in (1, started):
-        raise RankError(f"--processes {processes} under a launcher that started {started} ranks")
     keep_freed_memory()
-    if processes == 1 or started > 1:
+    if processes == 1:
         return function(*arguments, progress=progress)
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise UsageError(
+            f"--processes {processes} on a machine with {torch.cuda.device_count()} GPUs: "
+            "each rank needs its own"
+        )
     return _spawn(function, processes, progress, arguments)
 
 
@@ -56,40 +73,30 @@ def _spawn(
     function: Ranked, processes: int, progress: Progress, arguments: tuple[Any, ...]
 ) -> dict[str, Any]:
     messages = multiprocessing.get_context("spawn").Queue()
-    port = _free_port()
     ranks = multiprocessing.start_processes(
         _rank_main,
-        args=(function, processes, port, messages, arguments),
+        args=(function, processes, _free_port(), messages, arguments),
         nprocs=processes,
         join=False,
         start_method="spawn",
     )
     assert ranks is not None
-    answer: tuple[str, Any] | None = None
     try:
-        while answer is None:
-            try:
-                kind, content = messages.get(timeout=0.5)
-            except queue.Empty:
-                if _all_ended(ranks):
-                    raise RankError("the ranks ended without a result") from None
-                continue
-            if kind == "progress":
-                progress(*content)
-            else:
-                answer = kind, content
-        if answer[0] == "error":
-            raise answer[1]
+        answer = _wait_for_answer(ranks, messages, progress)
         while not ranks.join(timeout=60):
             pass
+        return answer
     except (
         multiprocessing.ProcessExitedException,
         multiprocessing.ProcessRaisedException,
     ) as error:
+        reason = _error_sent(messages)
+        if reason is not None:
+            raise reason from None
         raise RankError(
-            f"rank {error.error_index} of {processes} died: {error}. What was finished is kept; "
-            "run the same command again."
-        ) from error
+            f"rank {error.error_index} of {processes} died: {str(error).strip()}. What was "
+            "finished is kept; run the same command again."
+        ) from None
     finally:
         for process in ranks.processes:
             if process.is_alive():
@@ -100,12 +107,38 @@ def _spawn(
                 process.kill()
         messages.close()
         messages.cancel_join_thread()
-    return answer[1]
 
 
-def _all_ended(ranks: Any) -> bool:
-    """True when every rank has ended; raises when one of them ended badly."""
-    return bool(ranks.join(timeout=0))
+def _wait_for_answer(ranks: Any, messages: Any, progress: Progress) -> dict[str, Any]:
+    looked = time.monotonic()
+    while True:
+        try:
+            kind, content = messages.get(timeout=0.5)
+        except queue.Empty:
+            kind, content = "nothing", None
+        if kind == "progress":
+            progress(*content)
+        elif kind == "result":
+            return dict(content)
+        elif kind == "error":
+            raise content
+        # A busy rank 0 must not hide that another one has died.
+        if kind == "nothing" or time.monotonic() - looked > 0.5:
+            looked = time.monotonic()
+            if ranks.join(timeout=0) and kind == "nothing":
+                raise RankError("the ranks ended without a result; run the same command again")
+
+
+def _error_sent(messages: Any) -> BaseException | None:
+    """The error that a rank sent before it died, if it had time to."""
+    while True:
+        try:
+            kind, content = messages.get(timeout=0.2)
+        except queue.Empty:
+            return None
+        if kind == "error":
+            assert isinstance(content, BaseException)
+            return content
 
 
 def _free_port() -> int:
@@ -122,6 +155,8 @@ def _rank_main(
     messages: Any,
     arguments: tuple[Any, ...],
 ) -> None:
+    _die_with_parent()
+    threads = max(1, available_cores() // world)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -129,8 +164,10 @@ def _rank_main(
         "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        # Accelerate would otherwise count the machine's cores, not those we may use.
+        "OMP_NUM_THREADS": str(threads),
     }
-    torch.set_num_threads(max(1, available_cores() // world))
+    torch.set_num_threads(threads)
     keep_freed_memory()
 
     def report(stage: str, done: int, total: int) -> None:
@@ -138,16 +175,33 @@ def _rank_main(
 
     try:
         result = function(*arguments, progress=report if rank == 0 else no_progress)
-    except EngineError as error:
-        if rank != 0:
-            raise
-        messages.put(("error", type(error)(str(error))))
-    except Exception:
-        traceback.print_exc()
-        raise
-    else:
         if rank == 0:
             messages.put(("result", result))
+    except Exception as error:
+        if not isinstance(getattr(error, "exit_code", None), int):
+            raise
+        messages.put(("error", _portable(error)))
+        messages.close()
+        messages.join_thread()
+        sys.exit(1)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this rank when the command that started it is killed."""
+    pr_set_pdeathsig = 1
+    try:
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself where it survives pickling, else its message."""
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RankError(str(error))
+    return error if str(copy) == str(error) else RankError(str(error))

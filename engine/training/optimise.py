@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,11 +17,24 @@ class Strict(BaseModel):
 
 
 class Optimiser(Strict):
-    """``sgd`` (momentum, weight decay coupled) or ``adamw`` (decoupled)."""
+    """``sgd`` (momentum, weight decay coupled) or ``adamw`` (decoupled, by default 0.01)."""
 
     kind: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _papers_weight_decay(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("kind") == "adamw":
+            return {"weight_decay": 0.01, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> Optimiser:
+        if self.kind == "adamw" and self.momentum:
+            raise ValueError("momentum belongs to kind sgd, not to adamw")
+        return self
 
 
 class Schedule(Strict):

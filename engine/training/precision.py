@@ -51,6 +51,9 @@ def choose_arithmetic(precision: str = "auto", compiled: bool = True) -> Arithme
     if precision not in ("auto", "fp32", "bf16"):
         raise ConfigurationError(f"precision {precision!r}: expected auto, fp32 or bf16")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    # fp32 means fp32, not TF32, and the same inputs give the same bytes on a GPU too.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     reason = "asked for"
     if precision == "auto":
         gain = bf16_gain(device)

@@ -19,7 +19,7 @@ class ExpertRecipe(Strict):
 
     model: str = "convnet-d3"
     epochs: int = Field(default=50, ge=0)
-    lr: float = Field(default=1e-2, gt=0)
+    lr: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
     batch_size: int = Field(default=256, ge=1)
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
@@ -46,7 +46,7 @@ class StudentRecipe(Strict):
 
     model: str = "convnet-d3"
     epochs: int = Field(default=3000, ge=1)
-    lr: float = Field(default=1e-2, gt=0)
+    lr: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
     batch_size: int = Field(default=256, ge=1)
     optimiser: Optimiser = Optimiser(momentum=0.9, weight_decay=5e-4)
     schedule: Schedule = Schedule(kind="step", factor=0.3)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,7 +43,8 @@ class Normaliser:
 
     def __call__(self, images_bchw: Tensor) -> Tensor:
         """uint8 (b, c, h, w) → float32 (b, c, h, w), normalised by channel."""
-        images = images_bchw.to(self.device, torch.float32, non_blocking=True)
+        # Bytes travel, a quarter of the floats.
+        images = images_bchw.to(self.device, non_blocking=True).float()
         return torch.addcmul(self.shift, images, self.scale)
 
 
@@ -83,22 +85,32 @@ class Network:
         self.normalise = Normaliser(mean, std, self.device)
         self.forward: nn.Module = self.model
         self.compile_seconds = 0.0
+        self.compiling = False
         self._seen: set[tuple[object, ...]] = set()
         if arithmetic.compiled:
             torch._dynamo.config.recompile_limit = 64
             # Compiling imports a module that warns of a CUDA toolkit without a GPU; nobody asked.
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
             self.forward = torch.compile(self.model, dynamic=False)  # type: ignore[assignment]
+        self._training_forward = self.forward
+
+    def train_through(self, wrapped: nn.Module) -> None:
+        """Take training steps through a wrapper, such as DDP, that synchronises ranks.
+
+        Evaluation stays outside of it: ranks may have different numbers of batches there.
+        """
+        self._training_forward = wrapped
 
     def logits(self, images_bchw: Tensor, *, compiled: bool = True) -> Tensor:
         """Normalised (b, c, h, w) float32 → logits (b, k) float32."""
         images = canonical_layout(images_bchw)
         key = (tuple(images.shape), torch.is_grad_enabled(), self.model.training)
-        first = compiled and self.arithmetic.compiled and key not in self._seen
+        self.compiling = compiled and self.arithmetic.compiled and key not in self._seen
         started = time.perf_counter()
+        forward = self._training_forward if torch.is_grad_enabled() else self.forward
         with self._stance(compiled), self._autocast():
-            logits = self.forward(images)
-        if first:
+            logits = forward(images)
+        if self.compiling:
             self._seen.add(key)
             self.compile_seconds += time.perf_counter() - started
         return logits.float()
@@ -164,13 +176,29 @@ class TrainingStep:
         logits = self.network.logits(images, compiled=compiled)
         loss = F.cross_entropy(logits, targets_bk)
         scaled = loss if weight == 1.0 else loss * weight
+        started = time.perf_counter()
         if self.accelerator is None:
             scaled.backward()
         else:
             self.accelerator.backward(scaled)
+        if self.network.compiling:
+            # The backward pass is compiled when it first runs.
+            self.network.compile_seconds += time.perf_counter() - started
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return loss.detach(), logits.detach()
+
+
+@contextmanager
+def seeded_dropout(seed: int, epoch: int) -> Iterator[None]:
+    """Give layers that draw random numbers themselves the same ones in every run of an epoch.
+
+    torch's global generator is put back afterwards.
+    """
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(zlib.crc32(f"dropout {seed} {epoch}".encode()))
+        yield
 
 
 def compiles_partial_batch(num_samples: int, batch_size: int) -> bool:

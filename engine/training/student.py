@@ -26,7 +26,7 @@ from engine.training.checkpoint import weights_of
 from engine.training.optimise import make_optimiser, set_learning_rate
 from engine.training.precision import Arithmetic
 from engine.training.recipe import StudentRecipe
-from engine.training.step import Network, TrainingStep, compiles_partial_batch
+from engine.training.step import Network, TrainingStep, compiles_partial_batch, seeded_dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +129,20 @@ class StudentTrainer:
         for epoch in range(recipe.epochs):
             set_learning_rate(optimiser, schedule.learning_rate(recipe.lr, epoch))
             loss_sum.zero_()
-            for batch in _epoch_batches(subset.ids, recipe, seeds, epoch):
-                positions = torch.from_numpy(batch.positions).to(device)
-                loss, _ = step(
-                    images[positions],
-                    targets[positions],
-                    operation=batch.operation,
-                    uniform_b4=batch.uniform_on(device),
-                    compiled=batch.compiled,
-                )
-                loss_sum += loss * len(batch.positions)
-                steps += 1
-                if on_step:
-                    on_step(steps, loss)
+            with seeded_dropout(seeds.augment_seed, epoch):
+                for batch in _epoch_batches(subset.ids, recipe, seeds, epoch):
+                    positions = torch.from_numpy(batch.positions).to(device)
+                    loss, _ = step(
+                        images[positions],
+                        targets[positions],
+                        operation=batch.operation,
+                        uniform_b4=batch.uniform_on(device),
+                        compiled=batch.compiled,
+                    )
+                    loss_sum += loss * len(batch.positions)
+                    steps += 1
+                    if on_step:
+                        on_step(steps, loss)
             if progress:
                 progress((epoch + 1) * num_samples, recipe.epochs * num_samples)
             if epoch + 1 in evaluation_epochs:

@@ -31,6 +31,45 @@ def test_overrides_are_read_as_numbers_even_where_yaml_1_1_sees_text() -> None:
     assert (recipe.lr, recipe.optimiser.momentum) == (5e-4, 0.9)
 
 
+def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        inner = isinstance(value, dict) and value
+        found |= leaves(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
+
+
+def test_overriding_one_key_leaves_its_siblings_as_they_were() -> None:
+    before = leaves(Grid().model_dump())
+    changes = {
+        "student.optimiser.weight_decay": 0.001,
+        "student.optimiser.momentum": 0.5,
+        "student.schedule.factor": 0.5,
+        "student.schedule.every": 7,
+        "student.epochs": 11,
+        "view": "flip",
+    }
+    for key, value in changes.items():
+        after = leaves(load_configuration(Grid, None, {key: value}).model_dump())
+        assert after == before | {key: value}
+
+
+def test_another_optimiser_starts_from_its_own_defaults() -> None:
+    student = load_configuration(Grid, None, {"student.optimiser.kind": "adamw"}).student
+    assert (student.optimiser.momentum, student.optimiser.weight_decay) == (0.0, 0.01)
+    with pytest.raises(ConfigurationError, match="momentum belongs to kind sgd"):
+        load_configuration(Grid, None, {"student.optimiser": {"kind": "adamw", "momentum": 0.9}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seeds", "[-1]"), ("seeds", "[4294967296]"), ("ipc", "[0]"), ("student.lr", ".inf")],
+)
+def test_values_that_can_not_work_are_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        load_configuration(Grid, None, {key: value})
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     file = tmp_path / "grid.yaml"
     file.write_text("student: {epoch: 3}\n")

@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_new(
 
     monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), full)
     for path in (old, tmp_path / "new" / "deep" / "r.json"):
-        with pytest.raises(ArtefactError, match="No space left.*make room"):
+        with pytest.raises(ArtefactError, match=r"No space left.*make room"):
             write_record(path, {"a": 2})
     monkeypatch.undo()
     assert read_record(old) == {"a": 1}

@@ -23,9 +23,9 @@ from engine.errors import UsageError
 from engine.experiments import select_random
 from engine.loading import epoch_order, load_resident
 from engine.models import build_model
-from engine.records import read_record
+from engine.records import read_record, sole_writer
 from engine.training import Seeds, StudentRecipe, StudentTrainer, open_run
-from engine.training.precision import choose_arithmetic
+from engine.training.precision import can_compile, choose_arithmetic
 from engine.training.student import Subset, student_init
 
 STUDENT = {
@@ -191,17 +191,17 @@ def test_a_student_never_starts_from_an_experts_initial_weights(small_run: Path)
 
 
 def test_students_never_see_validation_images(small_data: Path) -> None:
-    from engine.sweep.run import _pool
+    from engine.sweep.trial_runner import sample_pool
 
     dataset = beton_builder.open_dataset(small_data)
-    labels, candidates = _pool(dataset)
+    labels, candidates = sample_pool(dataset)
     assert len(labels) == 120
     assert len(dataset.validation_indices) > 0
     assert not np.isin(candidates, dataset.validation_indices).any()
 
 
 def test_the_three_accuracies_are_picked_from_the_evaluations() -> None:
-    from engine.sweep.run import pick_accuracies
+    from engine.sweep.trial_runner import pick_accuracies
 
     evaluations = [
         {"epoch": 1, "test": 0.5, "validation": 0.4},
@@ -266,6 +266,70 @@ def test_a_damaged_trial_is_found_and_run_again(
     assert not engine.verify_sweep(out)["ok"]
     assert sweep(small_data, small_store, out, ipc=[1], seeds=[0])["ran"] == 1
     assert read_record(file)["result"] == before
+
+
+def test_hard_labels_added_later_keep_what_is_known_of_the_expert(
+    small_data: Path, small_store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep"
+    sweep(small_data, small_store, out, ipc=[1], seeds=[0])
+    before = read_record(out / "sweep.json")["experts"]
+    assert set(before[0]["epochs"]["3"]) == {"test", "train", "label_entropy"}
+    sweep(small_data, None, out, ipc=[2], seeds=[0])
+    assert read_record(out / "sweep.json")["experts"] == before
+
+
+def test_a_second_driver_is_refused_and_changes_nothing(
+    small_data: Path, small_store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep"
+    sweep(small_data, small_store, out, ipc=[1], seeds=[0])
+    before = (out / "sweep.json").read_bytes()
+    with sole_writer(out), pytest.raises(UsageError, match="another process"):
+        sweep(small_data, small_store, out, ipc=[2], seeds=[0])
+    assert (out / "sweep.json").read_bytes() == before
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_student_repeats_its_bytes_after_another_and_follows_the_eager_one(
+    small_data: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Weights are replaced under the compiled code; nothing of trial B may stay in trial A."""
+    if not can_compile():
+        pytest.skip("torch.compile needs a C++ compiler, and none is here")
+    dataset = beton_builder.open_dataset(small_data)
+    resident = load_resident(dataset, "train", indices=np.arange(20))
+    targets = torch.eye(3)[resident.labels]
+    recipe = StudentRecipe(model="convnet-d2-w8", epochs=4, batch_size=8, evaluations=1)
+
+    def losses(trainer: StudentTrainer, seed: int) -> list[float]:
+        seen: list[float] = []
+        trainer.train(
+            Subset(images_nchw=resident.images, targets_nk=targets, ids=np.arange(20)),
+            recipe,
+            Seeds(init_seed=seed, order_seed=seed, augment_seed=seed),
+            lambda _network: {"test": None, "validation": None},
+            on_step=lambda _step, loss: seen.append(float(loss)),
+        )
+        return seen
+
+    shape = {"num_classes": 3, "channels": 3, "resolution": 16}
+    normalisation = {"mean": dataset.mean, "std": dataset.std}
+    compiled = StudentTrainer(
+        recipe.model, **shape, **normalisation, arithmetic=choose_arithmetic(precision)
+    )
+    assert compiled.network.arithmetic.compiled
+    first, other, again = (losses(compiled, seed) for seed in (0, 1, 0))
+    assert first == again != other
+    assert compiled.network.compile_seconds > 0
+    monkeypatch.setenv("ENGINE_EAGER", "1")
+    eager = StudentTrainer(
+        recipe.model, **shape, **normalisation, arithmetic=choose_arithmetic("fp32")
+    )
+    assert not eager.network.arithmetic.compiled
+    tolerance = 1e-4 if precision == "fp32" else 0.05
+    np.testing.assert_allclose(first, losses(eager, 0), rtol=tolerance)
 
 
 def test_a_dry_run_counts_trials_and_writes_nothing(

@@ -20,10 +20,18 @@ from hypothesis import strategies as st
 import beton_builder
 import engine
 from engine.augment import apply_operation, draw_operations, draw_parameters
-from engine.errors import ConfigurationError, MismatchError, UsageError
+from engine.errors import (
+    ConfigurationError,
+    DamageError,
+    MismatchError,
+    RankError,
+    UsageError,
+)
 from engine.loading import epoch_order
 from engine.models import build_model
+from engine.records import sole_writer
 from engine.training import open_run
+from engine.training.launch import run_ranks
 
 QUICK = {"batch_size": 32, "precision": "fp32"}
 MODEL = "convnet-d2-w8"
@@ -178,6 +186,91 @@ def test_every_flipped_byte_is_found(small_run: Path, data: st.DataObject) -> No
         assert not engine.verify_run(small_run)["ok"], (file, position)
     finally:
         file.write_bytes(original)
+
+
+def test_a_damaged_checkpoint_is_never_used(small_run: Path) -> None:
+    file = small_run / "checkpoints" / "epoch_0003.safetensors"
+    original = file.read_bytes()
+    try:
+        file.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+        with pytest.raises(DamageError, match=r"epoch_0003.*--force"):
+            open_run(small_run).weights(3)
+    finally:
+        file.write_bytes(original)
+
+
+def test_what_a_writer_killed_at_once_left_does_not_block_the_folder(
+    small_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".manifest.json.abc.partial").write_text("{")
+    (out / ".lock").touch()
+    assert train(small_data, out, epochs=0)["epochs"] == 0
+    assert not list(out.glob(".*.partial"))
+
+
+def test_force_trains_a_finished_run_anew(small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(small_data, out, epochs=1)
+    before = checkpoint_bytes(out)
+    (out / "checkpoints" / "epoch_0001.safetensors").unlink()
+    assert not engine.verify_run(out)["ok"]
+    assert train(small_data, out, epochs=1, force=True)["status"] == "trained"
+    assert checkpoint_bytes(out) == before
+    assert engine.verify_run(out)["ok"]
+
+
+def test_a_second_process_is_refused_and_changes_nothing(small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(small_data, out, epochs=1)
+    before = checkpoint_bytes(out)
+    with sole_writer(out), pytest.raises(UsageError, match="another process"):
+        train(small_data, out, epochs=2, lr=0.5, force=True)
+    assert checkpoint_bytes(out) == before
+
+
+def test_launchers_are_refused_with_the_command_to_type(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match="--processes 4"):
+        train(small_data, tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_random_crops_of_images_stored_at_that_size_are_refused(
+    small_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="nothing to crop"):
+        train(small_data, tmp_path / "run", overrides={"augmentation": "random-resized-crop"})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_an_error_on_any_rank_arrives_as_itself(rank: str) -> None:
+    with pytest.raises(DamageError, match=f"rank {rank} found damage"):
+        run_ranks(fail_on_rank, 2, None, rank)
+
+
+@pytest.mark.long
+def test_a_rank_that_dies_ends_the_others(tmp_path: Path) -> None:
+    with pytest.raises(RankError, match="rank 1 of 2 died"):
+        run_ranks(die_on_rank, 2, None, "1")
+
+
+def fail_on_rank(rank: str, *, progress: object) -> dict[str, object]:
+    if os.environ["RANK"] == rank:
+        raise DamageError(f"rank {rank} found damage")
+    time.sleep(60)
+    return {}
+
+
+def die_on_rank(rank: str, *, progress: object) -> dict[str, object]:
+    if os.environ["RANK"] == rank:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+    return {}
 
 
 def test_checkpoints_are_safetensors_that_anyone_can_read(small_run: Path) -> None:
