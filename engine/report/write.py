@@ -124,7 +124,7 @@ def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
         {
             _CONSOLE_COLUMNS.get(name, name): text
             for name, text in row.items()
-            if name in _CONSOLE_COLUMNS or ": " not in name
+            if name in _CONSOLE_COLUMNS or not (": " in name or name.startswith("student schedule"))
         }
         for row in whole
     ]
