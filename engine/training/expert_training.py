@@ -46,6 +46,7 @@ def training_indices(
 def train_on_rank(
     data: str, out: str, epochs: int, processes: int, *, progress: Progress
 ) -> dict[str, Any]:
+    """Train the run at ``out`` to ``epochs`` epochs, as one of ``processes`` ranks."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -103,9 +104,10 @@ class _ExpertTraining:
         asked = self.recipe.precision
         if done:
             asked = self.run.record(done[-1])["environment"]["precision"]
-        elif self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1:
             from accelerate.utils import broadcast_object_list
 
+            # Always: rank 0 may have written epoch 0 by the time another rank looks for it.
             asked = broadcast_object_list([choose_arithmetic(asked).precision])[0]
         return choose_arithmetic(asked)
 
