@@ -203,5 +203,6 @@ def _portable(error: Exception) -> Exception:
     try:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:
+        # Unpickling calls a class's own constructor, which may raise anything.
         return RankError(str(error))
     return error if str(copy) == str(error) else RankError(str(error))
