@@ -1,45 +1,95 @@
-"""The arrays of a view, and how their epoch axis grows.
+"""The arrays of a folder of labels, and what grows in them: the epoch axis and its notes.
 
-In: a view's folder and the checkpoints of its epochs. Out: the `zarr.json` of its arrays, replaced
-atomically. The axis always ends at the last epoch that was begun, and `logits/zarr.json`
-names the checkpoint of every epoch begun. It is written last: until then nothing has changed.
+In: a folder and the checkpoints of its epochs. Out: the `zarr.json` of its arrays, replaced
+atomically. The axis always ends at the last epoch that was begun. What is known of the epochs
+(their checkpoints, what was said about these, the codec's measured errors) is in the attributes of
+the first array, which is written last: until then nothing has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .arrays import ArrayLayout
 from .disk import locked, make_folder, write_whole
 from .errors import DamagedStore, WrongCheckpoint
-from .layout import METADATA, RECORDS, Geometry, array_document, lock_path
-from .records import read_record, recorded_epochs
-from .sealed import parse, unseal
+from .layout import METADATA, RECORDS, Geometry, lock_path, record_path
+from .records import CodecError, read_record, recorded_chunks, recorded_epochs
+from .sealed import canonical, parse, seal, unseal
 
 
-def create_arrays(view_folder: Path, geometry: Geometry) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """What a folder of labels knows of its epochs.
+
+    checkpoints: id of the checkpoint of every epoch begun. about: what its maker noted of it, such
+    as the expert's test accuracy. errors: of every complete epoch, what the codec does to its
+    labels: max_abs, kl_mean, kl_worst and `against`, see `records.CodecError`.
+    """
+
+    checkpoints: dict[int, str] = field(default_factory=dict)
+    about: dict[int, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def num_epochs(self) -> int:
+        return max(self.checkpoints, default=-1) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            name: {str(epoch): each for epoch, each in getattr(self, name).items()}
+            for name in _NOTED
+        }
+
+    @classmethod
+    def from_json(cls, attributes: Mapping[str, Any]) -> Notes:
+        """From the attributes of the labels' array; what they lack is empty."""
+        return cls(
+            **{
+                name: {int(epoch): each for epoch, each in attributes.get(name, {}).items()}
+                for name in _NOTED
+            }
+        )
+
+
+_NOTED = ("checkpoints", "about", "errors")
+
+
+def array_document(array: ArrayLayout, geometry: Geometry, notes: Notes) -> bytes:
+    """The `zarr.json` of one array of a folder that knows `notes`."""
+    attributes: dict[str, Any] = {"array": array.name, "unit": array.unit}
+    if array == geometry.rows:
+        attributes |= notes.to_json()
+        attributes["codec"] = geometry.codec.name
+        attributes["bytes_per_sample"] = array.row_bytes
+    document = geometry.document(array, notes.num_epochs)
+    return canonical({**document, "attributes": seal(attributes)})
+
+
+def create_arrays(folder: Path, geometry: Geometry) -> None:
     """Writes the metadata of the arrays that have none yet.
 
     Where completion records are there already (someone removed a damaged `zarr.json`), what the
     axis held is taken from them.
     """
-    documents = [view_folder / array.name / METADATA for array in geometry.arrays]
+    documents = [folder / array.name / METADATA for array in geometry.arrays]
     if all(path.exists() for path in documents):
         return
-    make_folder(lock_path(view_folder / "logits").parent)
-    with locked(lock_path(view_folder / "logits")):
-        logits = view_folder / "logits" / METADATA
-        found = read_checkpoints(logits) if logits.exists() else _recorded(view_folder / "logits")
-        about = read_about(logits) if logits.exists() else {}
+    rows = folder / geometry.rows.name
+    make_folder(lock_path(rows).parent)
+    with locked(lock_path(rows)):
+        notes = read_notes(rows / METADATA) if documents[0].exists() else _recorded(rows, geometry)
         for array, path in reversed(list(zip(geometry.arrays, documents, strict=True))):
             if not path.exists():
                 make_folder(path.parent)
-                write_whole(path, array_document(array, geometry, found, about))
+                write_whole(path, array_document(array, geometry, notes))
 
 
 def grow_epoch_axis(
-    view_folder: Path,
+    folder: Path,
     geometry: Geometry,
     wanted: Mapping[int, str],
     about: Mapping[int, Mapping[str, Any]],
@@ -48,47 +98,66 @@ def grow_epoch_axis(
 
     about: what is noted of an epoch's checkpoint; what was noted first stays.
     """
-    with locked(lock_path(view_folder / "logits")):
-        checkpoints = read_checkpoints(view_folder / "logits" / METADATA)
+    rows = folder / geometry.rows.name
+    with locked(lock_path(rows)):
+        notes = read_notes(rows / METADATA)
         for epoch, checkpoint_id in wanted.items():
-            known = checkpoints.setdefault(epoch, checkpoint_id)
+            known = notes.checkpoints.setdefault(epoch, checkpoint_id)
             if known != checkpoint_id:
                 raise WrongCheckpoint(
-                    f"{view_folder}: epoch {epoch} was begun with checkpoint {known}, but "
+                    f"{folder}: epoch {epoch} was begun with checkpoint {known}, but "
                     f"{checkpoint_id} was given; give the run that made these labels, or "
                     "another --out"
                 )
-        notes = {**about, **read_about(view_folder / "logits" / METADATA)}
-        for array in reversed(geometry.arrays):
-            path = view_folder / array.name / METADATA
-            document = array_document(array, geometry, checkpoints, notes)
-            if path.read_bytes() != document:
-                write_whole(path, document)
+        for epoch, each in about.items():
+            notes.about.setdefault(epoch, dict(each))
+        _replace_documents(folder, geometry, notes)
 
 
-def read_checkpoints(logits_document: Path) -> dict[int, str]:
-    """Checkpoint id of every epoch begun, from the `zarr.json` of `logits`."""
-    return _by_epoch(logits_document, "checkpoints")
+def note_errors(folder: Path, geometry: Geometry, epochs: Iterable[int]) -> None:
+    """Notes the codec's errors of those of `epochs` that are complete."""
+    rows = folder / geometry.rows.name
+    complete = [
+        epoch for epoch in epochs if len(recorded_chunks(rows, epoch)) == geometry.num_chunks
+    ]
+    if all(epoch in read_notes(rows / METADATA).errors for epoch in complete):
+        return
+    with locked(lock_path(rows)):
+        notes = read_notes(rows / METADATA)
+        for epoch in complete:
+            notes.errors[epoch] = errors_of_epoch(rows, geometry, epoch)
+        _replace_documents(folder, geometry, notes)
 
 
-def read_about(logits_document: Path) -> dict[int, dict[str, Any]]:
-    """What was noted of the checkpoints, from the `zarr.json` of `logits`."""
-    return _by_epoch(logits_document, "about")
+def errors_of_epoch(rows_folder: Path, geometry: Geometry, epoch: int) -> dict[str, Any]:
+    """What the records of a complete epoch say of the codec's errors, over all its samples."""
+    paths = [record_path(rows_folder, epoch, chunk) for chunk in range(geometry.num_chunks)]
+    joined = CodecError.joined(read_record(path).error for path in paths)
+    return joined.summary(geometry.num_samples * max(1, geometry.crops))
 
 
-def _by_epoch(logits_document: Path, name: str) -> dict[int, Any]:
-    attributes = parse(logits_document.read_bytes(), logits_document).get("attributes")
-    fields = unseal(attributes if isinstance(attributes, dict) else {}, logits_document)
-    return {int(epoch): each for epoch, each in fields[name].items()}
+def read_notes(rows_document: Path) -> Notes:
+    """What the `zarr.json` of the labels' array says of the epochs."""
+    attributes = parse(rows_document.read_bytes(), rows_document).get("attributes")
+    fields = unseal(attributes if isinstance(attributes, dict) else {}, rows_document)
+    return Notes.from_json(fields)
 
 
-def _recorded(logits_folder: Path) -> dict[int, str]:
-    checkpoints = {}
-    for epoch in recorded_epochs(logits_folder):
-        for path in sorted((logits_folder / RECORDS / f"{epoch:04d}").glob("*.json")):
+def _replace_documents(folder: Path, geometry: Geometry, notes: Notes) -> None:
+    for array in reversed(geometry.arrays):
+        path = folder / array.name / METADATA
+        document = array_document(array, geometry, notes)
+        if path.read_bytes() != document:
+            write_whole(path, document)
+
+
+def _recorded(rows_folder: Path, geometry: Geometry) -> Notes:
+    notes = Notes()
+    for epoch in recorded_epochs(rows_folder):
+        for path in sorted((rows_folder / RECORDS / f"{epoch:04d}").glob("*.json")):
             try:
-                checkpoints[epoch] = read_record(path).checkpoint_id
+                notes.checkpoints[epoch] = read_record(path).checkpoint_id
                 break
             except DamagedStore:
                 continue
-    return checkpoints
+    return notes

@@ -3,12 +3,12 @@
 In: blocks of encoded rows, in any order. Out: a whole chunk, renamed into place, and its record.
 
 A block is written in place into preallocated files, then one line is added to the journal: its rows
-and the CRC-32 of what was *meant* to be written. Neither is fsynced. On resuming, every block that
-the journal claims is read back and compared, and what does not match (after a power cut, say) is
-done again: so the journal can never claim what the disk does not hold, at the cost of no fsync per
-block but a read of at most one unfinished chunk per epoch on resuming. The whole chunk is fsynced
-once, before it is renamed, and its checksum is joined from those of its blocks: what was computed
-in memory, not what was read back, is what `verify` compares with.
+and the CRC-32 of what was *meant* to be written. Nothing is fsynced until the chunk is whole. On
+resuming, every block that the journal claims is read back and compared, and what does not match
+(after a power cut, say) is done again: so the journal can never claim what the disk does not hold,
+at the cost of no fsync per block but a read of at most one unfinished chunk per epoch on resuming.
+The whole chunk is fsynced once, before it is renamed, and its checksum is joined from those of its
+blocks: what was computed in memory, not what was read back, is what `verify` compares with.
 
 Journal: lines of `JSON SPACE crc32-of-that-JSON`; the first names what is being written.
 A torn last line is dropped. Padding behind the last sample is the first block of its chunk.
@@ -18,49 +18,69 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .disk import naming_full_disk, preallocate, sync_file, sync_folder, write_at, write_whole
-from .layout import ArrayLayout, Geometry, draft_folder
-from .records import Record, join_crc32, write_record
-
-_PIECE = 1 << 20
+from .arrays import ArrayLayout
+from .checksum import crc32, crc32_of_file, join_crc32
+from .disk import (
+    naming_full_disk,
+    preallocate,
+    start_writing_back,
+    sync_file,
+    sync_folder,
+    write_at,
+    write_whole,
+)
+from .encoding import EncodedBlock, padding
+from .layout import Geometry, draft_folder
+from .records import CodecError, Record, write_record
 
 Block = tuple[int, int]  # first and one-past-last row, counted over the whole store
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the journal says of one block: CRC-32 by array name; no error where it is padding."""
+
+    crc32: dict[str, int]
+    error: CodecError | None
+
+
 @dataclass(kw_only=True)
 class Draft:
-    """One (epoch, chunk) being written. The caller holds the lock of the chunk."""
+    """One (epoch, chunk) being written. The caller holds the lock of the chunk.
 
-    view_folder: Path
-    view_id: str
+    folder: where the arrays lie; folder_id: its id, for the completion record.
+    """
+
+    folder: Path
+    folder_id: str
     geometry: Geometry
     epoch: int
     chunk: int
     checkpoint_id: str
-    done: dict[Block, dict[str, int]] = field(default_factory=dict)
+    done: dict[Block, Entry] = field(default_factory=dict)
 
     @property
-    def folder(self) -> Path:
-        return draft_folder(self.view_folder / "logits", self.chunk)
+    def rows_folder(self) -> Path:
+        return self.folder / self.geometry.rows.name
+
+    @property
+    def draft_folder(self) -> Path:
+        return draft_folder(self.rows_folder, self.chunk)
 
     @property
     def journal(self) -> Path:
-        return self.folder / f"{self.epoch:04d}.journal"
+        return self.draft_folder / f"{self.epoch:04d}.journal"
 
     def partial_path(self, array: ArrayLayout) -> Path:
-        return self.folder / f"{self.epoch:04d}.{array.name}.partial"
+        return self.draft_folder / f"{self.epoch:04d}.{array.name}.partial"
 
     def final_path(self, array: ArrayLayout) -> Path:
-        return self.view_folder / array.name / array.chunk_name(self.epoch, self.chunk)
+        return self.folder / array.name / array.chunk_name(self.epoch, self.chunk)
 
     @property
     def chunk_span(self) -> Block:
@@ -85,10 +105,9 @@ class Draft:
         wanted = {*blocks, self.padding}
         self.done = {}
         for line in lines[1:]:
-            rows = (line["rows"][0], line["rows"][1])
-            crcs = {name: int(crc, 16) for name, crc in line["crc32"].items()}
-            if rows in wanted and self._holds(rows, crcs):
-                self.done[rows] = crcs
+            rows, entry = _parse_entry(line)
+            if rows in wanted and self._holds(rows, entry.crc32):
+                self.done[rows] = entry
         some_renamed = not all(self.partial_path(each).exists() for each in self.geometry.arrays)
         if (self.padding and self.padding not in self.done) or (
             some_renamed and not self.is_whole(blocks)
@@ -105,38 +124,39 @@ class Draft:
             for array in self.geometry.arrays:
                 size = self.geometry.chunk_rows * array.row_bytes
                 preallocate(self.partial_path(array), size, needed=needed)
-            write_whole(self.journal, _line(self._header()))
-            if self.padding:
-                num_rows = self.padding[1] - self.padding[0]
-                self.write(
-                    self.padding,
-                    {
-                        array.name: np.full((num_rows, *array.row_shape), np.nan, array.dtype)
-                        for array in self.geometry.arrays
-                    },
-                )
+            header = _line(self._header())
+            with naming_full_disk(self.journal, len(header)):
+                self.journal.write_bytes(header)
         except BaseException:
             self.discard()
             raise
 
-    def write(self, rows: Block, encoded: Mapping[str, NDArray[Any]]) -> None:
-        """Puts one block in place; `encoded` maps array name to its rows, C order."""
-        crcs = {}
+    def pad(self) -> None:
+        """Fills the rows behind the last sample, if there are any."""
+        if self.padding:
+            self.write(self.padding, padding(self.geometry, self.padding[1] - self.padding[0]))
+
+    def write(self, rows: Block, block: EncodedBlock) -> None:
+        """Puts one block in place, and the disk to work on it."""
         for array in self.geometry.arrays:
-            data = np.ascontiguousarray(encoded[array.name]).reshape(-1).view(np.uint8).data
+            data = block.bytes_of(array.name)
             path = self.partial_path(array)
             with naming_full_disk(path, len(data)):
                 fd = os.open(path, os.O_WRONLY)
                 try:
-                    write_at(fd, data, (rows[0] - self.chunk_span[0]) * array.row_bytes)
+                    offset = (rows[0] - self.chunk_span[0]) * array.row_bytes
+                    write_at(fd, data, offset)
+                    start_writing_back(fd, offset, len(data))
                 finally:
                     os.close(fd)
-            crcs[array.name] = zlib.crc32(data)
-        self._append(_line(_entry(rows, crcs)))
-        self.done[rows] = crcs
+        entry = Entry(block.crc32, block.error)
+        self._append(_line(_entry_line(rows, entry)))
+        self.done[rows] = entry
 
     def is_whole(self, blocks: Sequence[Block]) -> bool:
-        return all(block in self.done for block in blocks)
+        """Whether all of `blocks`, which make up the chunk, and its padding are written."""
+        padded = self.padding is None or self.padding in self.done
+        return padded and all(block in self.done for block in blocks)
 
     def finish(self) -> None:
         """Makes the chunk visible: fsync, rename, record; then forgets the draft."""
@@ -154,14 +174,15 @@ class Draft:
                 self._joined_crc32(array),
             )
         write_record(
-            self.view_folder / "logits",
+            self.rows_folder,
             Record(
-                view_id=self.view_id,
+                folder_id=self.folder_id,
                 epoch=self.epoch,
                 chunk=self.chunk,
                 rows=self.geometry.rows_of(self.chunk),
                 checkpoint_id=self.checkpoint_id,
                 files=files,
+                error=CodecError.joined(each.error for each in self.done.values() if each.error),
             ),
         )
         self.discard()
@@ -176,14 +197,14 @@ class Draft:
 
     def _header(self) -> dict[str, Any]:
         return {
-            "view_id": self.view_id,
+            "folder_id": self.folder_id,
             "epoch": self.epoch,
             "chunk": self.chunk,
             "checkpoint_id": self.checkpoint_id,
         }
 
     def _entries(self) -> list[dict[str, Any]]:
-        return [_entry(rows, crcs) for rows, crcs in self.done.items()]
+        return [_entry_line(rows, entry) for rows, entry in self.done.items()]
 
     def _append(self, line: bytes) -> None:
         with naming_full_disk(self.journal, len(line)):
@@ -212,36 +233,28 @@ class Draft:
         crc = 0
         for start, stop in sorted(self.done):
             crc = join_crc32(
-                crc, self.done[start, stop][array.name], (stop - start) * array.row_bytes
+                crc, self.done[start, stop].crc32[array.name], (stop - start) * array.row_bytes
             )
         return crc
 
 
-def crc32_of_file(path: Path, offset: int = 0, size: int | None = None) -> int | None:
-    """CRC-32 of `size` bytes of `path` from `offset` (to the end by default); None if too short."""
-    try:
-        with path.open("rb") as file:
-            left = path.stat().st_size - offset if size is None else size
-            file.seek(offset)
-            crc = 0
-            while left > 0:
-                piece = file.read(min(left, _PIECE))
-                if not piece:
-                    return None
-                crc = zlib.crc32(piece, crc)
-                left -= len(piece)
-            return crc
-    except FileNotFoundError:
-        return None
+def _entry_line(rows: Block, entry: Entry) -> dict[str, Any]:
+    return {
+        "rows": list(rows),
+        "crc32": {name: f"{crc:08x}" for name, crc in entry.crc32.items()},
+        "error": asdict(entry.error) if entry.error else None,
+    }
 
 
-def _entry(rows: Block, crcs: Mapping[str, int]) -> dict[str, Any]:
-    return {"rows": list(rows), "crc32": {name: f"{crc:08x}" for name, crc in crcs.items()}}
+def _parse_entry(line: Mapping[str, Any]) -> tuple[Block, Entry]:
+    crc32 = {name: int(crc, 16) for name, crc in line["crc32"].items()}
+    error = CodecError(**line["error"]) if line["error"] else None
+    return (line["rows"][0], line["rows"][1]), Entry(crc32, error)
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return text + b" %08x\n" % zlib.crc32(text)
+    return text + b" %08x\n" % crc32(text)
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:
@@ -253,7 +266,7 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
         return lines
     for line in raw.splitlines(keepends=True):
         text, _, crc = line.rpartition(b" ")
-        if crc != b"%08x\n" % zlib.crc32(text):
+        if crc != b"%08x\n" % crc32(text):
             break
         lines.append(json.loads(text))
     return lines

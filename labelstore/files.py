@@ -29,6 +29,7 @@ class OwnLayout:
     def __init__(self, folder: Path, geometry: Geometry) -> None:
         self.folder = folder
         self.geometry = geometry
+        self._rows_folder = folder / geometry.rows.name
         self._whole: dict[int, frozenset[int]] = {}
         self._mapped = {
             array.name: MappedArray(folder / array.name, array, geometry)
@@ -41,7 +42,7 @@ class OwnLayout:
         whole = self._whole.get(epoch)
         if whole is not None:
             return whole
-        found = recorded_chunks(self.folder / "logits", epoch)
+        found = recorded_chunks(self._rows_folder, epoch)
         chunks = frozenset(chunk for chunk in found if chunk < self.geometry.num_chunks)
         if len(chunks) == self.geometry.num_chunks:
             self._whole[epoch] = chunks
@@ -49,7 +50,7 @@ class OwnLayout:
 
     def complete_epochs(self) -> tuple[int, ...]:
         """Epochs all of whose chunks have a record, ascending."""
-        epochs = recorded_epochs(self.folder / "logits")
+        epochs = recorded_epochs(self._rows_folder)
         num_chunks = self.geometry.num_chunks
         return tuple(each for each in epochs if len(self.complete_chunks(each)) == num_chunks)
 
@@ -61,7 +62,7 @@ class OwnLayout:
 
     def is_whole(self, epoch: int, chunk: int) -> bool:
         """Whether the chunk has its record and files of the right size (their bytes unread)."""
-        if not record_path(self.folder / "logits", epoch, chunk).is_file():
+        if not record_path(self._rows_folder, epoch, chunk).is_file():
             return False
         for array in self.geometry.arrays:
             path = self.folder / array.name / array.chunk_name(epoch, chunk)
@@ -111,7 +112,7 @@ def _take_mapped(
         np.copyto(out, part)
         return out
     places = mapped.places(rows.to_array())
-    if not rows.ascending and source.ndim == 2 and len(places) > _WORTH_TOUCHING:
+    if not rows.ascending and source.ndim > 1 and len(places) > _WORTH_TOUCHING:
         # Pages come from the disk in file order: touch both ends of every row in that order, then
         # copy in the order asked. Half of a cold epoch: 155 instead of 243 ms; gathering sorted
         # rows and putting them back in order would copy twice (48 against 25 ms when warm).

@@ -34,7 +34,7 @@ def take_by_zarr(
 ) -> NDArray[Any]:
     """Rows (k, …) of `epoch`, in any order, with duplicates; a range comes back read-only.
 
-    Raises DamagedStore for NaN, which is never written: Zarr gives it where a chunk is missing.
+    Raises DamagedStore for rows of fill values, which Zarr gives where a chunk is missing.
     """
     if len(rows) == 0:
         found = np.empty((0, *array.shape[2:]), array.dtype)
@@ -44,7 +44,7 @@ def take_by_zarr(
         # Zarr is given each row once and in file order; `[e:e+1]` is its faster form of one epoch.
         distinct, places = np.unique(rows.indices, return_inverse=True)
         found = np.asarray(array.oindex[epoch : epoch + 1, distinct])[0][places]
-    missing = np.isnan(found).reshape(len(found), -1).any(axis=1)
+    missing = _is_fill(found).reshape(len(found), -1).all(axis=1)
     if missing.any():
         raise DamagedStore(
             f"{array.store_path}: sample {rows.to_array()[np.argmax(missing)]} of epoch {epoch} "
@@ -56,6 +56,11 @@ def take_by_zarr(
     if rows.span is not None:
         found.flags.writeable = False  # as a range of mapped rows is
     return found
+
+
+def _is_fill(found: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which elements are the fill value of an array of their type."""
+    return np.isnan(found) if found.dtype.kind == "f" else found == np.iinfo(found.dtype).max
 
 
 class OtherLayout:
@@ -81,7 +86,7 @@ class OtherLayout:
     def complete_epochs(self) -> tuple[int, ...]:
         """Epochs none of whose rows is missing, ascending; reads the entropy of every sample."""
         everything = Rows(slice(0, self.geometry.num_samples), np.empty(0, np.int64), True)
-        epochs = range(self._arrays["logits"].shape[0])
+        epochs = range(self._arrays[self.geometry.rows.name].shape[0])
         return tuple(each for each in epochs if self.first_missing(each, everything) is None)
 
     def first_missing(self, epoch: int, rows: Rows) -> int | None:
@@ -91,6 +96,7 @@ class OtherLayout:
         if epoch >= self._arrays["entropy"].shape[0]:
             return int(rows.to_array()[0]) if len(rows) else None
         missing = np.isnan(np.asarray(self._arrays["entropy"][epoch]))
+        missing = missing.reshape(len(missing), -1).any(axis=1)
         if not missing.any():
             self._whole.add(epoch)
             return None

@@ -10,63 +10,60 @@
                             /.complete/0013/00004.json   completion record of (epoch 13, chunk 4)
                             /.writing/00004/         unfinished chunk: partial files and journals
     STORE/EXPERT/VIEW/entropy, cross_entropy         float32 (epoch, sample), in nats
+    STORE/EXPERT/VIEW/topk-10/zarr.json              group; the same labels in another codec
+                             /codes                  uint8 (epoch, sample, byte), see `codecs`
+                             /entropy, cross_entropy
+
+A view of S crops has a `crop` axis after `sample` in all arrays, and `crops`, uint16 (epoch,
+sample, crop, 5): top, left, height, width in pixels of the stored image, and 1 if mirrored.
 
 Chunks are (1, chunk_rows, num_classes), uncompressed and unsharded, so that a chunk file is valid
-Zarr and a memory map at once; fill value NaN. The last chunk is padded with NaN to full length, as
+Zarr and a memory map at once; fill value NaN. The last chunk is padded with it to full length, as
 Zarr demands. Position on the epoch axis is the epoch. Records and unfinished files lie *inside* the
 array's folder because Zarr readers list the members of groups only, and would warn of folders they
-do not know. Chunk names are flat (`c.13.4.0`, not `c/13/4/0`): the nested form costs a folder, and
-its fsync, for every file. Everything that grows (the shape, the checkpoint of each epoch) is in the
-array's `zarr.json`; the attributes of groups never change.
+do not know. Every codec has a folder of its own, with its own statistics, so that each can be
+written, resumed, verified and deleted without the others. Chunk names are flat (`c.13.4.0`, not
+`c/13/4/0`): the nested form costs a folder, and its fsync, for every file. Everything that grows
+(the shape, the checkpoint of each epoch) is in the array's `zarr.json`; the attributes of groups
+never change.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .arrays import ArrayLayout
+from .codecs import DENSE, Codec
 from .errors import BadArgument
 from .sealed import canonical, digest, seal
 
-FORMAT = 1
+FORMAT = 2
 CHUNK_ROWS = 16_384
 METADATA = "zarr.json"
 RECORDS = ".complete"
 WRITING = ".writing"
 STORE_KIND, EXPERT_KIND, VIEW_KIND = "label-store", "label-expert", "label-view"
-VIEW_FIELDS = ("kind", "id", "expert", "view", "format", "parents", "versions", "checksum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArrayLayout:
-    """One array of a view: `row_shape` is what follows the (epoch, sample) axes."""
-
-    name: str
-    dtype: str
-    row_shape: tuple[int, ...]
-    unit: str
-
-    @property
-    def row_bytes(self) -> int:
-        size = {"float16": 2, "float32": 4}[self.dtype]
-        for length in self.row_shape:
-            size *= length
-        return size
-
-    def chunk_name(self, epoch: int, chunk: int) -> str:
-        return ".".join(["c", str(epoch), str(chunk), *("0" for _ in self.row_shape)])
+CODE_KIND = "label-code"
+VIEW_FIELDS = ("kind", "id", "expert", "view", "crops", "format", "parents", "versions", "checksum")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """How many samples and classes, and how rows are divided into chunk files."""
+    """What the folder of a view (or of one of its codecs) holds, and how it is cut into files.
+
+    crops: labels of every sample, one for each of its crops; 0 for one label of the whole image.
+    """
 
     num_samples: int
     num_classes: int
     chunk_rows: int
+    codec: Codec = DENSE
+    crops: int = 0
 
     @property
     def num_chunks(self) -> int:
@@ -77,12 +74,25 @@ class Geometry:
         start = chunk * self.chunk_rows
         return start, min(start + self.chunk_rows, self.num_samples)
 
-    @property
+    @functools.cached_property
+    def rows(self) -> ArrayLayout:
+        """The array that holds the labels themselves; records and drafts lie in its folder."""
+        return self.codec.array(self.num_classes).repeated(self.crops)
+
+    @functools.cached_property
     def arrays(self) -> tuple[ArrayLayout, ...]:
+        """All arrays, that of the labels first."""
+        statistics = (
+            ArrayLayout(name=name, dtype="float32", row_shape=(), row_axes=(), unit="nat")
+            for name in ("entropy", "cross_entropy")
+        )
+        crops = ArrayLayout(
+            name="crops", dtype="uint16", row_shape=(5,), row_axes=("edge",), unit="pixel"
+        )
         return (
-            ArrayLayout(name="logits", dtype="float16", row_shape=(self.num_classes,), unit="1"),
-            ArrayLayout(name="entropy", dtype="float32", row_shape=(), unit="nat"),
-            ArrayLayout(name="cross_entropy", dtype="float32", row_shape=(), unit="nat"),
+            self.rows,
+            *(array.repeated(self.crops) for array in statistics),
+            *([crops.repeated(self.crops)] if self.crops else []),
         )
 
     def array(self, name: str) -> ArrayLayout:
@@ -93,47 +103,16 @@ class Geometry:
         """Bytes on disk of one chunk at one epoch, all arrays together."""
         return self.chunk_rows * sum(array.row_bytes for array in self.arrays)
 
+    def document(self, array: ArrayLayout, epochs: int) -> dict[str, Any]:
+        """The `zarr.json` of one of `arrays`, `epochs` long, without its attributes."""
+        return array.document(
+            epochs=epochs, num_samples=self.num_samples, chunk_rows=self.chunk_rows
+        )
+
 
 def group_document(attributes: Mapping[str, Any]) -> bytes:
     """The `zarr.json` of a group with sealed `attributes`."""
     return canonical({"zarr_format": 3, "node_type": "group", "attributes": seal(attributes)})
-
-
-def array_layout_document(array: ArrayLayout, geometry: Geometry, epochs: int) -> dict[str, Any]:
-    """The `zarr.json` of an array of `epochs` epochs, without its attributes."""
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": [epochs, geometry.num_samples, *array.row_shape],
-        "data_type": array.dtype,
-        "dimension_names": ["epoch", "sample", "class"][: 2 + len(array.row_shape)],
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {"chunk_shape": [1, geometry.chunk_rows, *array.row_shape]},
-        },
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-        "fill_value": "NaN",
-        "storage_transformers": [],
-    }
-
-
-def array_document(
-    array: ArrayLayout,
-    geometry: Geometry,
-    checkpoints: Mapping[int, str],
-    about: Mapping[int, Mapping[str, Any]],
-) -> bytes:
-    """The `zarr.json` of an array; its axis ends at the last epoch of `checkpoints`.
-
-    about: what is known of the checkpoints besides, such as the expert's test accuracy.
-    """
-    attributes: dict[str, Any] = {"array": array.name, "unit": array.unit}
-    if array.name == "logits":
-        attributes["checkpoints"] = {str(epoch): checkpoints[epoch] for epoch in checkpoints}
-        attributes["about"] = {str(epoch): dict(about[epoch]) for epoch in about}
-    layout = array_layout_document(array, geometry, max(checkpoints, default=-1) + 1)
-    return canonical({**layout, "attributes": seal(attributes)})
 
 
 def store_attributes(
@@ -154,19 +133,27 @@ def store_attributes(
 
 
 def view_attributes(
-    store_id: str, expert: str, view: str, identity: Mapping[str, Any]
+    store_id: str, expert: str, view: str, crops: int, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Identity of a view. Its id comes from the store's id and `identity`, not from its name."""
+    rule = {"kind": VIEW_KIND, "store": store_id, "identity": dict(identity), "crops": crops}
     return {
         **identity,
         "kind": VIEW_KIND,
-        "id": digest({"kind": VIEW_KIND, "store": store_id, "identity": dict(identity)}),
+        "id": digest(rule),
         "expert": expert,
         "view": view,
+        "crops": crops,
         "format": FORMAT,
         "parents": {"store": store_id, "run": identity.get("run_id")},
         "versions": software_versions(),
     }
+
+
+def code_attributes(view_id: str, codec: Codec) -> dict[str, Any]:
+    """Identity of a view's labels in one codec that has a folder of its own."""
+    rule = {"kind": CODE_KIND, "codec": codec.name, "parents": {"view": view_id}}
+    return {**rule, "id": digest(rule), "format": FORMAT, "versions": software_versions()}
 
 
 def software_versions() -> dict[str, str]:
@@ -190,17 +177,17 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def record_path(logits_folder: Path, epoch: int, chunk: int) -> Path:
-    return logits_folder / RECORDS / f"{epoch:04d}" / f"{chunk:05d}.json"
+def record_path(rows_folder: Path, epoch: int, chunk: int) -> Path:
+    return rows_folder / RECORDS / f"{epoch:04d}" / f"{chunk:05d}.json"
 
 
-def draft_folder(logits_folder: Path, chunk: int) -> Path:
-    return logits_folder / WRITING / f"{chunk:05d}"
+def draft_folder(rows_folder: Path, chunk: int) -> Path:
+    return rows_folder / WRITING / f"{chunk:05d}"
 
 
-def lock_path(logits_folder: Path) -> Path:
-    """Held while the epoch axis grows; created with the view and never removed."""
-    return logits_folder / WRITING / "lock"
+def lock_path(rows_folder: Path) -> Path:
+    """Held while the epoch axis grows; created with the arrays and never removed."""
+    return rows_folder / WRITING / "lock"
 
 
 def epochs_text(epochs: Sequence[int]) -> str:

@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import ArrayLayout
 from .errors import DamagedStore
-from .layout import ArrayLayout, Geometry
+from .layout import Geometry
 
 # Linux lets a process have 65,530 mappings; an evicted epoch is mapped again in 10 µs a file.
 MAX_MAPPED_FILES = 8_192

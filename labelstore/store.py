@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .axis import create_arrays
+from .codecs import DENSE, Codec, codec_in_folder, codec_named
 from .disk import make_folder, write_whole
+from .ensemble import Ensemble
 from .errors import (
     BadArgument,
     DamagedStore,
@@ -32,6 +35,7 @@ from .layout import (
     VIEW_KIND,
     Geometry,
     check_name,
+    code_attributes,
     group_document,
     store_attributes,
     view_attributes,
@@ -74,15 +78,23 @@ class LabelStore:
         tree = self._tree
         return [(expert, view) for expert in tree.groups() for view in tree.groups(expert)]
 
-    def view(self, expert: str | None = None, view: str = "plain") -> LabelView:
+    def codecs(self, expert: str, view: str = "plain") -> list[str]:
+        """Names of the codecs in which the store has these labels, dense first."""
+        return [codec.name for codec in self._codecs(expert, view)]
+
+    def view(
+        self, expert: str | None = None, view: str = "plain", codec: str | None = None
+    ) -> LabelView:
         """Labels of `expert` (by default the only one there is) under `view`.
 
-        Raises ViewNotFound naming what there is.
+        codec: as when they were written; by default dense, or else the only one there is.
+        Raises ViewNotFound naming what there is, BadArgument for a codec that cannot be meant.
         """
         found = self.views()
         matching = [each for each in found if each[1] == view and expert in (None, each[0])]
         if len(matching) == 1:
-            return LabelView(self._tree, self.geometry, *matching[0])
+            chosen = self._choose_codec(*matching[0], codec)
+            return LabelView(self._tree, self.geometry, *matching[0], chosen)
         there = ", ".join(f"{each[0]}/{each[1]}" for each in found) or "no labels at all"
         if matching:
             raise ViewNotFound(f"{self.path}: several experts have {view!r}; name one of: {there}")
@@ -91,30 +103,89 @@ class LabelStore:
             f"{there}; write them with `engine dump-labels --out {self.path} …`"
         )
 
-    def add_view(self, expert: str, view: str, *, identity: Mapping[str, Any]) -> LabelView:
+    def ensemble(
+        self,
+        epochs: int | Sequence[int],
+        experts: Sequence[str] | None = None,
+        view: str = "plain",
+        codec: str | None = None,
+    ) -> Ensemble:
+        """The mean of the logits of `epochs` of `experts` (by default of all that have `view`).
+
+        Raises ViewNotFound, BadArgument if there is nothing to average.
+        """
+        names = [each for each, of in self.views() if of == view] if experts is None else experts
+        numbers = [epochs] if isinstance(epochs, int) else list(epochs)
+        return Ensemble([self.view(each, view, codec) for each in names], numbers)
+
+    def add_view(
+        self,
+        expert: str,
+        view: str,
+        *,
+        identity: Mapping[str, Any],
+        codec: str = "dense",
+        crops: int = 0,
+    ) -> LabelView:
         """Creates empty labels of `expert` under `view`, or opens them if `identity` is the same.
 
         identity: plain JSON values that define the labels' content: run_id, transform, precision,
-        …; written into the group's attributes for good. One process calls this before workers
-        start. Raises WrongIdentity naming the first value that differs, BadArgument for unusable
-        names.
+        …; written into the group's attributes for good. codec: how rows are stored; a view may
+        have the same labels in several. crops: labels of every sample, for as many crops of it; 0
+        for one label of the whole image. One process calls this before workers start.
+        Raises WrongIdentity naming the first value that differs, BadArgument for unusable names and
+        for a codec that cannot hold so many classes.
         """
         check_name(expert, "expert")
         check_name(view, "view")
+        chosen = codec_named(codec)
         root = self._local_root("add labels to")
-        attributes = view_attributes(self.id, expert, view, _plain_json(identity))
+        attributes = view_attributes(self.id, expert, view, crops, _plain_json(identity))
         known = self._tree.attributes(expert, view)
         if known is not None and known.get("id") != attributes["id"]:
-            raise _wrong_identity(root / expert / view, known, identity)
-        folder = root / expert / view
-        make_folder(folder)
+            raise _wrong_identity(root / expert / view, known, {**identity, "crops": crops})
+        geometry = replace(self.geometry, codec=chosen, crops=crops)
+        folder = root / expert / view / (chosen.folder or "")
+        _ = geometry.arrays  # refuses what the codec cannot hold, before anything is made
+        make_folder(root / expert / view)
         if not (root / expert / METADATA).exists():
             document = group_document({"kind": EXPERT_KIND, "expert": expert})
             write_whole(root / expert / METADATA, document)
-        create_arrays(folder, self.geometry)
+        if chosen.folder is None:
+            create_arrays(folder, geometry)
         if known is None:
-            write_whole(folder / METADATA, group_document(attributes))
-        return LabelView(self._tree, self.geometry, expert, view)
+            write_whole(root / expert / view / METADATA, group_document(attributes))
+        if chosen.folder is not None:
+            make_folder(folder)
+            create_arrays(folder, geometry)
+            if not (folder / METADATA).exists():
+                code = code_attributes(attributes["id"], chosen)
+                write_whole(folder / METADATA, group_document(code))
+        return LabelView(self._tree, self.geometry, expert, view, chosen)
+
+    def _codecs(self, expert: str, view: str) -> list[Codec]:
+        dense = [DENSE] if self._tree.attributes(expert, view, "logits") is not None else []
+        others = (codec_in_folder(folder) for folder in self._tree.groups(expert, view))
+        return [*dense, *(codec for codec in others if codec is not None)]
+
+    def _choose_codec(self, expert: str, view: str, name: str | None) -> Codec:
+        found = self._codecs(expert, view)
+        if name is not None:
+            wanted = codec_named(name)
+            if wanted in found:
+                return wanted
+        elif DENSE in found or len(found) == 1:
+            return found[0]
+        there = ", ".join(codec.name for codec in found) or "none"
+        if name is None and found:
+            raise ViewNotFound(
+                f"{self.path}: {expert}/{view} has several codecs; name one of: {there}"
+            )
+        raise ViewNotFound(
+            f"{self.path}: expected {expert}/{view} in codec {name or 'dense'}, found {there}; "
+            f"make it with `engine convert-labels {self.path} --codec {name or 'dense'}` or "
+            "`engine dump-labels`"
+        )
 
     def _local_root(self, purpose: str) -> Path:
         if not isinstance(self._tree, LocalTree):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .errors import DamagedStore
 from .files import OwnLayout
 from .foreign import OtherLayout
-from .layout import METADATA, RECORDS, Geometry, array_layout_document
+from .layout import METADATA, RECORDS, Geometry
 from .sealed import parse, unseal
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class LocalTree:
         folder = self.root.joinpath(*parts)
         for array in geometry.arrays:
             found = self.document(*parts, array.name) or {}
-            expected = array_layout_document(array, geometry, _num_epochs(found))
+            expected = geometry.document(array, _num_epochs(found))
             layout = {key: value for key, value in found.items() if key != "attributes"}
             if layout == expected:
                 continue
-            if not found or (folder / "logits" / RECORDS).exists():
+            if not found or (folder / geometry.rows.name / RECORDS).exists():
                 raise DamagedStore(
                     f"{folder / array.name / METADATA}: "
                     + ("is missing" if not found else "is not as it was written")

@@ -11,18 +11,20 @@ running dump sees whole chunks or nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .axis import grow_epoch_axis
+from .axis import Notes, grow_epoch_axis, note_errors
+from .codecs import DENSE, Codec
 from .errors import BadArgument, DamagedStore, EpochNotDumped, ReadOnlyStore
 from .files import OwnLayout
 from .indices import Indices, Rows, check_rows
-from .layout import VIEW_FIELDS, Geometry, epochs_text
-from .statistics import softmax
+from .layout import VIEW_FIELDS, VIEW_KIND, Geometry, epochs_text
+from .softmax import softmax
 from .tree import Tree
 
 if TYPE_CHECKING:
@@ -34,29 +36,45 @@ DEFAULT_BLOCK_ROWS = 2_048
 class LabelView:
     """Labels of one (expert, view). Open it through `LabelStore.view` or `LabelStore.add_view`.
 
-    expert, name: its two names. id: hash of the store's id and `identity`.
-    identity: what was given to `add_view` (run_id, transform, precision, …).
+    expert, name: its two names. id: hash of the store's id and `identity`, whatever the codec.
+    identity: what was given to `add_view` (run_id, transform, precision, …). codec: its name.
+    crops: S if every sample has the labels of S crops, 0 if it has one label.
     """
 
-    def __init__(self, tree: Tree, geometry: Geometry, expert: str, name: str) -> None:
+    def __init__(
+        self, tree: Tree, geometry: Geometry, expert: str, name: str, codec: Codec = DENSE
+    ) -> None:
         attributes = tree.attributes(expert, name)
-        if attributes is None or attributes.get("kind") != "label-view":
+        if attributes is None or attributes.get("kind") != VIEW_KIND:
             where = tree.root / expert / name
             raise DamagedStore(f"{where}: not a view of labels; run `engine verify` on the store")
         self.expert = expert
         self.name = name
+        self.codec = codec.name
+        self.crops: int = attributes["crops"]
         self.id: str = attributes["id"]
         self.identity = {key: attributes[key] for key in attributes if key not in VIEW_FIELDS}
-        self.geometry = geometry
+        self.geometry = replace(geometry, codec=codec, crops=self.crops)
         self._tree = tree
-        self._layout = tree.layout(geometry, expert, name)
+        self._parts = (expert, name, *([codec.folder] if codec.folder else []))
+        own = attributes if codec.folder is None else tree.attributes(*self._parts)
+        if own is None:
+            raise DamagedStore(f"{self.folder}: is missing; run `engine verify` on the store")
+        self.folder_id: str = own["id"]
+        self._layout = tree.layout(self.geometry, *self._parts)
 
     def __repr__(self) -> str:
         return f"LabelView({str(self.folder)!r}, epochs {epochs_text(self.epochs)})"
 
     @property
     def folder(self) -> Path:
-        return self._tree.root / self.expert / self.name
+        """Where its arrays lie."""
+        return self._tree.root.joinpath(*self._parts)
+
+    @property
+    def writable(self) -> bool:
+        """Whether its arrays lie in files of our own layout."""
+        return self._layout.writable
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -66,8 +84,7 @@ class LabelView:
     @property
     def checkpoints(self) -> dict[int, str]:
         """Checkpoint id of every epoch that was begun, complete or not."""
-        attributes = self._tree.attributes(self.expert, self.name, "logits") or {}
-        return {int(epoch): each for epoch, each in attributes.get("checkpoints", {}).items()}
+        return self._notes().checkpoints
 
     def checkpoint_id(self, epoch: int) -> str:
         """Id of the checkpoint whose labels `epoch` holds; EpochNotDumped if it was never begun."""
@@ -78,30 +95,47 @@ class LabelView:
 
     def about(self, epoch: int) -> dict[str, Any]:
         """What was noted of an epoch's checkpoint when its labels were begun; may be empty."""
-        attributes = self._tree.attributes(self.expert, self.name, "logits") or {}
-        return dict(attributes.get("about", {}).get(str(epoch), {}))
+        return dict(self._notes().about.get(epoch, {}))
+
+    def codec_error(self, epoch: int) -> dict[str, Any]:
+        """How far the stored labels of a complete epoch are from the logits they were made of.
+
+        {"max_abs": of a logit, "kl_mean" and "kl_worst": nats a sample, "against": "float32" or,
+        where another array was converted, "float16"}. Raises EpochNotDumped.
+        """
+        errors = self._notes().errors
+        if epoch not in errors:
+            raise self._not_dumped(epoch, None)
+        return dict(errors[epoch])
+
+    def _notes(self) -> Notes:
+        attributes = self._tree.attributes(*self._parts, self.geometry.rows.name) or {}
+        return Notes.from_json(attributes)
 
     def read(self, epoch: int | Sequence[int], indices: Indices) -> NDArray[np.float16]:
         """Logits: float16 (k, C) of one epoch, (E, k, C) of a sequence of E epochs.
 
+        Views of S crops give (k, S, C) and (E, k, S, C).
         indices: k sample indices in any order, with duplicates, or none. A `range` (step 1) or
-        `slice` of one epoch gives a read-only array, and inside one chunk a view of the mapped
-        file with nothing copied; anything else gives a fresh, writable array.
+        `slice` of one epoch of dense labels gives a read-only array, and inside one chunk a view
+        of the mapped file with nothing copied; anything else gives a fresh, writable array.
         Raises BadIndices, EpochNotDumped (naming the epoch and the command), DamagedStore.
         """
         rows = check_rows(indices, self.geometry.num_samples)
         if isinstance(epoch, (int, np.integer)):
-            return self._take("logits", int(epoch), rows)
+            return self._logits(int(epoch), rows)
         epochs = [int(each) for each in epoch]
-        logits_ekc = np.empty((len(epochs), len(rows), self.geometry.num_classes), np.float16)
+        crops = (self.crops,) if self.crops else ()
+        shape = (len(epochs), len(rows), *crops, self.geometry.num_classes)
+        logits_ekc = np.empty(shape, np.float16)
         for each, logits_kc in zip(epochs, logits_ekc, strict=True):
-            self._take("logits", each, rows, logits_kc)
+            self._logits(each, rows, logits_kc)
         return logits_ekc
 
     def probabilities(
         self, epoch: int | Sequence[int], indices: Indices, *, temperature: float = 1.0
     ) -> NDArray[np.float32]:
-        """softmax(logits / temperature): float32 (k, C), or (E, k, C) of a sequence of epochs."""
+        """softmax(logits / temperature): float32, shaped as `read`."""
         return softmax(self.read(epoch, indices), temperature)
 
     def entropy(self, epoch: int, indices: Indices | None = None) -> NDArray[np.float32]:
@@ -112,7 +146,32 @@ class LabelView:
         """Cross-entropy with the true label in nats: float32 (k,); all samples by default."""
         return self._statistic("cross_entropy", epoch, indices)
 
-    def _statistic(self, name: str, epoch: int, indices: Indices | None) -> NDArray[np.float32]:
+    def crop_boxes(self, epoch: int, indices: Indices | None = None) -> NDArray[np.uint16]:
+        """The crops that the labels describe: uint16 (k, S, 5); all samples by default.
+
+        Top, left, height, width in pixels of the stored image, and 1 if the crop was mirrored.
+        Raises BadArgument for a view without crops.
+        """
+        if not self.crops:
+            raise BadArgument(f"{self.folder}: its labels describe whole images, not crops")
+        return self._statistic("crops", epoch, indices)
+
+    def _logits(
+        self, epoch: int, rows: Rows, out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        codec = self.geometry.codec
+        if codec == DENSE:
+            return self._take("logits", epoch, rows, out)
+        codes = self._take(self.geometry.rows.name, epoch, rows)
+        flat = np.ascontiguousarray(codes).reshape(-1, codes.shape[-1])
+        num_classes = self.geometry.num_classes
+        logits = codec.decode(flat, num_classes).reshape(*codes.shape[:-1], num_classes)
+        if out is None:
+            return logits
+        np.copyto(out, logits)
+        return out
+
+    def _statistic(self, name: str, epoch: int, indices: Indices | None) -> NDArray[Any]:
         rows = check_rows(slice(None) if indices is None else indices, self.geometry.num_samples)
         return self._take(name, int(epoch), rows)
 
@@ -140,7 +199,9 @@ class LabelView:
         """The command that writes `epochs` of this view."""
         numbers = ",".join(map(str, epochs))
         place = f"--data DATA --expert RUN --out {self._tree.root}"
-        return f"engine dump-labels {place} --epochs {numbers}"
+        view = "" if self.name == "plain" else f" --view {self.name}"
+        codec = "" if self.codec == DENSE.name else f" --codec {self.codec}"
+        return f"engine dump-labels {place}{view}{codec} --epochs {numbers}"
 
     def plan(self, epochs: Sequence[int]) -> dict[str, Any]:
         """What writing `epochs` would still do, without doing it.
@@ -176,9 +237,11 @@ class LabelView:
         known = self.checkpoints
         wanted = {int(epoch): _checkpoint_of(epoch, checkpoint_ids) for epoch in epochs}
         notes = {int(epoch): dict(each) for epoch, each in (about or {}).items()}
-        unnoted = any(each and not self.about(epoch) for epoch, each in notes.items())
-        if unnoted or any(known.get(epoch) != each for epoch, each in wanted.items()):
+        lacking = any(each and not self.about(epoch) for epoch, each in notes.items())
+        if lacking or any(known.get(epoch) != each for epoch, each in wanted.items()):
             grow_epoch_axis(self.folder, self.geometry, wanted, notes)
+        unnoted = set(wanted) - set(self._notes().errors)
+        note_errors(self.folder, self.geometry, unnoted)  # what a writer was killed before
 
     def writer(
         self,

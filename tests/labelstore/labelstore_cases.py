@@ -22,7 +22,9 @@ def logits_of(epoch: int) -> np.ndarray:
     return rng.normal(0, 4, (NUM_SAMPLES, NUM_CLASSES)).astype(np.float32)
 
 
-def new_view(path: Path, expert: str = "expert-a", view: str = "plain") -> labelstore.LabelView:
+def new_view(
+    path: Path, expert: str = "expert-a", view: str = "plain", *, codec: str = "dense"
+) -> labelstore.LabelView:
     store = labelstore.create_store(
         path,
         dataset_id="dataset-1",
@@ -30,7 +32,7 @@ def new_view(path: Path, expert: str = "expert-a", view: str = "plain") -> label
         num_samples=NUM_SAMPLES,
         chunk_rows=CHUNK_ROWS,
     )
-    return store.add_view(expert, view, identity=IDENTITY)
+    return store.add_view(expert, view, identity=IDENTITY, codec=codec)
 
 
 def fill(
@@ -52,8 +54,10 @@ def fill(
     return written
 
 
-def filled(path: Path, epochs: tuple[int, ...] = EPOCHS) -> labelstore.LabelView:
-    view = new_view(path)
+def filled(
+    path: Path, epochs: tuple[int, ...] = EPOCHS, *, codec: str = "dense"
+) -> labelstore.LabelView:
+    view = new_view(path, codec=codec)
     fill(view, epochs)
     return view
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import labelstore
+from labelstore.checksum import join_crc32
 from labelstore.layout import epochs_text
 from labelstore.records import (
+    CodecError,
     Record,
-    join_crc32,
     read_record,
     recorded_chunks,
     recorded_epochs,
@@ -21,12 +23,13 @@ from labelstore.records import (
 )
 
 RECORD = Record(
-    view_id="v",
+    folder_id="v",
     epoch=13,
     chunk=4,
     rows=(65_536, 81_920),
     checkpoint_id="c",
     files={"logits": (100, 0xDEADBEEF), "entropy": (4, 0)},
+    error=CodecError(max_abs=0.25, kl_sum=12_345, kl_worst=1e-7, against="float32"),
 )
 
 
@@ -75,3 +78,20 @@ def test_the_records_of_60_epochs_of_imagenet_are_listed_in_a_moment(tmp_path):
 def test_epochs_are_shown_as_runs():
     assert epochs_text([]) == "none"
     assert epochs_text([4, 0, 1, 2, 9, 9]) == "0-2,4,9"
+
+
+@given(kl=st.lists(st.floats(0, 1e7), min_size=1, max_size=60), cut=st.integers(0, 60))
+def test_errors_add_up_the_same_however_rows_are_divided(kl, cut):
+    kl = np.array(kl)
+    max_abs = np.sqrt(kl).astype(np.float32)
+    parts = [
+        CodecError.of_rows(max_abs[part], kl[part], "float32")
+        for part in (slice(0, cut), slice(cut, None))
+        if len(kl[part])
+    ]
+    whole = CodecError.of_rows(max_abs, kl, "float32")
+    assert CodecError.joined(parts) == whole
+    assert whole.summary(len(kl))["kl_worst"] == kl.max()
+    if kl.max() < 1e6:
+        expected = pytest.approx(kl.mean(), rel=1e-6, abs=1e-11)
+        assert whole.summary(len(kl))["kl_mean"] == expected

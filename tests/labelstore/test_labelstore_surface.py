@@ -36,16 +36,21 @@ def test_importing_the_room_or_its_errors_imports_nothing_heavy():
     assert not modules_after("import labelstore, labelstore.errors") & set(HEAVY)
 
 
-def test_reading_and_writing_need_numpy_only(tmp_path):
-    code = (
+def test_writing_needs_numpy_and_numba_and_reading_numpy_only(tmp_path):
+    write = (
         "import labelstore; "
         f"s = labelstore.create_store({str(tmp_path / 's')!r}, "
-        "dataset_id='d', classes='ab'.split(), num_samples=3); "
+        "dataset_id='d', classes=list('ab'), num_samples=3); "
         "v = s.add_view('e', 'plain', identity={}); w = v.writer([0], {0: 'c'}); "
-        "import numpy as np; w.write(0, 0, np.zeros((3, 1), np.float32), np.zeros(3, int)); "
-        "assert v.read(0, [1, 2]).shape == (2, 1)"
+        "import numpy as np; w.write(0, 0, np.zeros((3, 2), np.float32), np.zeros(3, int)); "
+        "w.close()"
     )
-    assert not modules_after(code) & set(HEAVY[1:])
+    assert not modules_after(write) & set(HEAVY[1:])
+    read = (
+        f"import labelstore; v = labelstore.open_store({str(tmp_path / 's')!r}).view(); "
+        "assert v.read(0, [1, 2]).shape == (2, 2)"
+    )
+    assert not modules_after(read) & {*HEAVY[1:], "numba"}
 
 
 def test_errors_are_one_tree_with_exit_codes():

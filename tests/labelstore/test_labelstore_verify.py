@@ -139,7 +139,7 @@ def test_an_unfinished_epoch_is_told_from_damage(tmp_path):
     with view.writer([3], cases.CHECKPOINTS) as writer:
         start, stop, _ = next(writer.missing_blocks())
         writer.write(3, start, cases.logits_of(3)[start:stop], cases.LABELS[start:stop])
-        verdict = labelstore.verify_store(tmp_path / "labels.zarr")
+    verdict = labelstore.verify_store(tmp_path / "labels.zarr")
     assert verdict["unfinished"] == {"expert-a/plain": [3]}
     (problem,) = verdict["problems"]
     assert "epochs 3 are not complete (2 chunks are missing)" in problem

@@ -168,7 +168,7 @@ def test_only_missing_blocks_of_ones_own_rank_can_be_written(tmp_path, epoch, st
 def test_nothing_is_written_twice_and_other_class_counts_are_refused(tmp_path):
     view = cases.new_view(tmp_path / "labels.zarr")
     with view.writer([0], cases.CHECKPOINTS, block_rows=700) as writer:
-        with pytest.raises(labelstore.BadArgument, match="expected 6 classes"):
+        with pytest.raises(labelstore.BadArgument, match=r"6\), found float32 \(700, 5\)"):
             writer.write(0, 0, np.zeros((700, 5), np.float32), np.zeros(700, np.int64))
         writer.write(0, 0, cases.logits_of(0)[:700], cases.LABELS[:700])
         with pytest.raises(labelstore.BadArgument, match="complete already"):
@@ -199,7 +199,7 @@ def test_memory_and_open_files_do_not_grow_with_the_epochs(tmp_path):
             return peak, len(list(cases.Path("/proc/self/fd").iterdir()))
 
     peak_and_files(range(2))
-    few, many = peak_and_files(range(3)), peak_and_files(range(23))
+    few, many = peak_and_files(range(8)), peak_and_files(range(28))  # both fill the queue
     twenty_chunks = 20 * cases.CHUNK_ROWS * cases.NUM_CLASSES * 2
     assert many[0] - few[0] < twenty_chunks / 4  # what there is, is bookkeeping: 3 KB an epoch
     assert many[1] == few[1]

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import labelstore
-from labelstore.statistics import encode
+from labelstore.encoding import encode as encode_block
+from labelstore.layout import Geometry
+
+
+def encode(logits, labels, *, epoch, start_row):
+    """float16 logits, entropy and cross-entropy of a block of dense labels."""
+    geometry = Geometry(num_samples=10_000, num_classes=np.shape(logits)[-1], chunk_rows=4_096)
+    arrays = encode_block(geometry, logits, labels, epoch=epoch, start_row=start_row).arrays
+    return arrays["logits"], arrays["entropy"], arrays["cross_entropy"]
+
 
 logits_arrays = hnp.arrays(
     np.float32,
