@@ -16,10 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .codecs import bytes_per_sample
+    from .convert import convert_labels
+    from .ensemble import Ensemble
     from .errors import (
         BadArgument,
         BadIndices,
         BadLogits,
+        BadSource,
         ChunkInUse,
         DamagedStore,
         EpochNotDumped,
@@ -27,19 +31,33 @@ if TYPE_CHECKING:
         ReadOnlyStore,
         StoreFull,
         StoreNotFound,
+        SubsetsNotFound,
         ViewNotFound,
         WrongCheckpoint,
         WrongClasses,
         WrongDataset,
         WrongIdentity,
     )
+    from .imports import import_labels
     from .info import store_info
+    from .soft_dataset import SoftLabelDataset, with_soft_labels
+    from .soft_loader import SoftLabelLoader
     from .store import LabelStore, create_store, open_store
+    from .subsets import materialise, verify_subsets
     from .verify import verify_store
     from .view import LabelView
     from .writer import LabelWriter
 
 _MODULES = {
+    "SoftLabelDataset": "soft_dataset",
+    "SoftLabelLoader": "soft_loader",
+    "import_labels": "imports",
+    "materialise": "subsets",
+    "verify_subsets": "subsets",
+    "with_soft_labels": "soft_dataset",
+    "Ensemble": "ensemble",
+    "bytes_per_sample": "codecs",
+    "convert_labels": "convert",
     "create_store": "store",
     "open_store": "store",
     "verify_store": "verify",
@@ -53,25 +71,36 @@ __all__ = [
     "BadArgument",
     "BadIndices",
     "BadLogits",
+    "BadSource",
     "ChunkInUse",
     "DamagedStore",
+    "Ensemble",
     "EpochNotDumped",
     "LabelStore",
     "LabelStoreError",
     "LabelView",
     "LabelWriter",
     "ReadOnlyStore",
+    "SoftLabelDataset",
+    "SoftLabelLoader",
     "StoreFull",
     "StoreNotFound",
+    "SubsetsNotFound",
     "ViewNotFound",
     "WrongCheckpoint",
     "WrongClasses",
     "WrongDataset",
     "WrongIdentity",
+    "bytes_per_sample",
+    "convert_labels",
     "create_store",
+    "import_labels",
+    "materialise",
     "open_store",
     "store_info",
     "verify_store",
+    "verify_subsets",
+    "with_soft_labels",
 ]
 
 

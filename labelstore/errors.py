@@ -4,6 +4,7 @@
 
     LabelStoreError            exit code 2: wrong usage, configuration, environment or input
     ├── StoreNotFound          no label store at that path
+    ├── SubsetsNotFound        no materialised subsets at that path
     ├── ViewNotFound           no such expert or view, or several where one must be named
     ├── WrongDataset           labels of another dataset
     ├── WrongClasses           another class order
@@ -12,6 +13,7 @@
     ├── EpochNotDumped         rows that were never written
     ├── BadIndices             sample indices that are not 1-D integers inside the dataset
     ├── BadLogits              NaN, infinite or too large logits, labels out of range
+    ├── BadSource              labels to import that are unreadable, incomplete or of another shape
     ├── BadArgument            any other argument that cannot be meant
     ├── ReadOnlyStore          writing to a store that only plain Zarr can read
     ├── ChunkInUse             another process is writing the same rows
@@ -30,6 +32,10 @@ class LabelStoreError(Exception):
 
 class StoreNotFound(LabelStoreError):
     """No label store at that path."""
+
+
+class SubsetsNotFound(LabelStoreError):
+    """No folder of materialised subsets at that path."""
 
 
 class ViewNotFound(LabelStoreError):
@@ -62,6 +68,10 @@ class BadIndices(LabelStoreError, IndexError):
 
 class BadLogits(LabelStoreError, ValueError):
     """Logits that float16 cannot hold, or labels out of range; names the epoch and the sample."""
+
+
+class BadSource(LabelStoreError, ValueError):
+    """Labels to import that are unreadable, incomplete or of another shape; says what and where."""
 
 
 class BadArgument(LabelStoreError, ValueError):
