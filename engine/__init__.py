@@ -14,7 +14,10 @@ from typing import Any
 
 _HOMES = {
     "batches": "engine.loading",
+    "check_labels": "engine.labelling",
     "dump_labels": "engine.labelling",
+    "import_labels": "engine.labelling",
+    "plot_labels": "engine.report",
     "run_demo": "engine.demo",
     "run_info": "engine.training.expert_run",
     "report_info": "engine.report",
@@ -29,7 +32,10 @@ _HOMES = {
 
 __all__ = [
     "batches",
+    "check_labels",
     "dump_labels",
+    "import_labels",
+    "plot_labels",
     "report_info",
     "run_demo",
     "run_info",

@@ -2,9 +2,9 @@
 
 Each block of images is read and decoded once, and every checkpoint that lacks it is applied to it,
 so memory depends neither on the number of epochs nor on the size of the dataset. Inference runs in
-fp32 (bf16 would cost as much accuracy as an 8-bit code, ZARR.md) on the un-augmented view. Blocks
-and the batches inside them are fixed by the store's layout, so any number of ranks and any history
-of interruptions write the same bytes.
+fp32: bf16 would cost as much accuracy as an 8-bit code. Blocks and the batches inside them follow
+from the store's layout, so any number of ranks and any history of interruptions write the same
+bytes.
 """
 
 from __future__ import annotations
@@ -14,23 +14,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 import beton_builder
 import labelstore
 from engine.errors import ArtefactError, MismatchError, RankError, UsageError
-from engine.loading import load_resident
-from engine.models import build_model
+from engine.labelling.teacher import INFERENCE_BATCH, Teacher
+from engine.labelling.views import ImageView, parse_view
 from engine.training.expert_run import ExpertRun, check_same_normalisation, open_run
 from engine.training.launch import Progress, refuse_launchers, run_ranks
-from engine.training.precision import choose_arithmetic
-from engine.training.step import Network
 
-VIEW = "plain"
-INFERENCE_BATCH = 256
-WEIGHTS_IN_MEMORY = 2**30
+MAX_BLOCK_ROWS = 2_048
+BLOCK_IMAGE_BYTES = 2**28
 
 
 def dump_labels(
@@ -40,6 +35,8 @@ def dump_labels(
     *,
     epochs: Literal["all"] | Sequence[int] = "all",
     codec: str = "dense",
+    view: str = "plain",
+    crop_seed: int = 0,
     processes: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -51,18 +48,20 @@ def dump_labels(
         expert: the expert run.
         out: the store, created where it is missing, else extended.
         epochs: ``"all"`` checkpoints, the initial weights included, or a list of epochs.
-        codec: how labels are stored; ``dense`` is float16 logits.
+        codec: how labels are stored: ``dense`` (float16 logits), ``quantised:BITS``, ``topk:K``.
+        view: which images are labelled: ``plain``, ``flip`` (mean of the image's and its mirror
+            image's logits) or ``crop:S`` (S random resized crops, each with its label).
+        crop_seed: draws the crops.
         processes: ranks on this machine; each writes its own chunks.
         dry_run: return the plan and touch nothing.
 
     Raises:
         MismatchError: the expert was trained on another dataset.
         ArtefactError: an epoch has no checkpoint.
-        UsageError: another codec.
+        UsageError: another view.
         labelstore.LabelStoreError: the store belongs to another dataset, or refuses the labels.
     """
-    if codec != "dense":
-        raise UsageError(f"codec {codec!r}: expected dense")
+    image_view = parse_view(view, crop_seed)
     dataset = beton_builder.open_dataset(data)
     run = open_run(expert)
     if run.dataset_id != dataset.id:
@@ -74,28 +73,36 @@ def dump_labels(
     check_same_normalisation(run, dataset)
     wanted = _wanted_epochs(run, epochs)
     num_samples = dataset.split("train").num_samples
+    sample_bytes = labelstore.bytes_per_sample(dataset.num_classes, codec, image_view.crops)
     if dry_run:
-        missing = _missing_epochs(out, dataset, run, wanted)
+        missing = _missing_epochs(out, dataset, run, image_view.name, codec, wanted)
         return {
             "plan": "dump-labels",
             "out": str(out),
             "expert": expert_name(run),
-            "view": VIEW,
+            "view": image_view.name,
+            "codec": codec,
             "epochs": wanted,
             "epochs_missing": missing,
             "samples": num_samples,
-            "bytes": len(missing) * num_samples * (2 * dataset.num_classes + 8),
+            "bytes": len(missing) * num_samples * sample_bytes,
             "processes": processes,
         }
     refuse_launchers()
     store = labelstore.create_store(
         out, dataset_id=dataset.id, classes=dataset.classes, num_samples=num_samples
     )
-    view = store.add_view(expert_name(run), VIEW, identity=_view_identity(run, dataset))
+    labels = store.add_view(
+        expert_name(run),
+        image_view.name,
+        identity=_view_identity(run, dataset, image_view),
+        codec=codec,
+        crops=image_view.crops,
+    )
     records = {epoch: run.record(epoch) for epoch in wanted}
     checkpoints = {epoch: record["checkpoint"] for epoch, record in records.items()}
-    view.prepare(wanted, checkpoints, {e: _about(r["metrics"]) for e, r in records.items()})
-    missing = [epoch for epoch in wanted if epoch not in view.epochs]
+    labels.prepare(wanted, checkpoints, {e: _about(r["metrics"]) for e, r in records.items()})
+    missing = [epoch for epoch in wanted if epoch not in labels.epochs]
     if missing:
         run_ranks(
             _dump_on_rank,
@@ -104,6 +111,8 @@ def dump_labels(
             str(data),
             str(expert),
             str(out),
+            image_view,
+            codec,
             {epoch: checkpoints[epoch] for epoch in missing},
             processes,
         )
@@ -111,10 +120,11 @@ def dump_labels(
         "status": "dumped" if missing else "finished already",
         "store": str(out),
         "expert": expert_name(run),
-        "view": VIEW,
+        "view": image_view.name,
+        "codec": codec,
         "epochs_written": missing,
         "samples": num_samples,
-        "table": _entropy_table(view),
+        "table": _entropy_table(labels),
     }
 
 
@@ -142,28 +152,32 @@ def _about(metrics: dict[str, Any]) -> dict[str, Any]:
     return {key: metrics[key] for key in ("train_accuracy", "test_accuracy") if key in metrics}
 
 
-def _view_identity(run: ExpertRun, dataset: beton_builder.Dataset) -> dict[str, Any]:
+def _view_identity(
+    run: ExpertRun, dataset: beton_builder.Dataset, image_view: ImageView
+) -> dict[str, Any]:
+    resolution = run.manifest["recipe"]["resolution"]
     return {
         "run_id": run.id,
         "model": run.manifest["recipe"]["model"],
-        "transform": {
-            "view": VIEW,
-            "resolution": run.manifest["recipe"]["resolution"],
-            "decode_path": dataset.decode_path,
-        },
+        "transform": image_view.transform(resolution, dataset.decode_path),
         "precision": "fp32",
     }
 
 
 def _missing_epochs(
-    out: str | Path, dataset: beton_builder.Dataset, run: ExpertRun, wanted: list[int]
+    out: str | Path,
+    dataset: beton_builder.Dataset,
+    run: ExpertRun,
+    view: str,
+    codec: str,
+    wanted: list[int],
 ) -> list[int]:
     if not Path(out).exists():
         return wanted
     store = labelstore.open_store(out, dataset_id=dataset.id, classes=dataset.classes)
-    if (expert_name(run), VIEW) not in store.views():
+    if codec not in store.codecs(expert_name(run), view):
         return wanted
-    have = store.view(expert_name(run), VIEW).epochs
+    have = store.view(expert_name(run), view, codec).epochs
     return [epoch for epoch in wanted if epoch not in have]
 
 
@@ -173,6 +187,7 @@ def _entropy_table(view: labelstore.LabelView) -> list[dict[str, Any]]:
             "epoch": epoch,
             "label_entropy": float(view.entropy(epoch).mean(dtype=np.float64)),
             "cross_entropy": float(view.cross_entropy(epoch).mean(dtype=np.float64)),
+            "codec_kl": view.codec_error(epoch)["kl_mean"],
             **view.about(epoch),
         }
         for epoch in view.epochs
@@ -183,6 +198,8 @@ def _dump_on_rank(
     data: str,
     expert: str,
     out: str,
+    image_view: ImageView,
+    codec: str,
     checkpoints: dict[int, str],
     processes: int,
     *,
@@ -195,23 +212,27 @@ def _dump_on_rank(
     if processes > 1 and state.num_processes != processes:
         raise RankError(f"asked for {processes} ranks, but Accelerate sees {state.num_processes}")
     dataset = beton_builder.open_dataset(data)
-    teacher = Teacher(dataset, open_run(expert))
-    view = labelstore.open_store(out, dataset_id=dataset.id, classes=dataset.classes).view(
-        expert_name(teacher.run), VIEW
+    teacher = Teacher(dataset, open_run(expert), image_view)
+    labels = labelstore.open_store(out, dataset_id=dataset.id, classes=dataset.classes).view(
+        expert_name(teacher.run), image_view.name, codec
     )
-    with view.writer(
-        sorted(checkpoints), checkpoints, rank=state.process_index, world=state.num_processes
+    with labels.writer(
+        sorted(checkpoints),
+        checkpoints,
+        rank=state.process_index,
+        world=state.num_processes,
+        block_rows=_block_rows(dataset, teacher),
     ) as writer:
-        rows = [view.geometry.rows_of(chunk) for chunk in writer.own_chunks]
+        rows = [labels.geometry.rows_of(chunk) for chunk in writer.own_chunks]
         total = sum(stop - start for start, stop in rows) * len(checkpoints)
         written = 0
         # Lazily: a chunk's disk space is reserved, and its lock taken, when its turn has come.
         for start, stop, epochs in writer.missing_blocks():
-            images, labels = teacher.read(np.arange(start, stop))
+            images, classes, boxes = teacher.read(np.arange(start, stop))
             before = sum(min(last, start) - min(first, start) for first, last in rows)
             done = before * len(checkpoints) + (stop - start) * (len(checkpoints) - len(epochs))
             for epoch in epochs:
-                writer.write(epoch, start, teacher.logits(epoch, images), labels)
+                writer.write(epoch, start, teacher.logits(epoch, images), classes, boxes)
                 written += stop - start
                 done += stop - start
                 progress("dump labels", done, total)
@@ -219,45 +240,8 @@ def _dump_on_rank(
     return {"labels": written}
 
 
-class Teacher:
-    """An expert's checkpoints, applied to un-augmented images in fp32."""
-
-    def __init__(self, dataset: beton_builder.Dataset, run: ExpertRun) -> None:
-        self.run = run
-        self.dataset = dataset
-        resolution = self.resolution = int(run.manifest["recipe"]["resolution"])
-        model = build_model(
-            run.manifest["recipe"]["model"],
-            num_classes=dataset.num_classes,
-            channels=dataset.channels,
-            resolution=resolution,
-            init_seed=0,
-        )
-        self.network = Network(model.eval(), choose_arithmetic("fp32"), dataset.mean, dataset.std)
-        size = sum(p.numel() * p.element_size() for p in model.state_dict().values())
-        self._keep = WEIGHTS_IN_MEMORY // max(1, size)
-        self._weights: dict[int, dict[str, Tensor]] = {}
-
-    def read(self, ids: npt.NDArray[np.int64]) -> tuple[Tensor, npt.NDArray[np.int64]]:
-        """uint8 images (n, c, h, w) and labels (n,) int64 of sample ids (n,), in that order."""
-        block = load_resident(self.dataset, "train", indices=ids, resolution=self.resolution)
-        return block.images, block.labels.numpy()
-
-    @torch.no_grad()
-    def logits(self, epoch: int, images_nchw: Tensor) -> npt.NDArray[np.float32]:
-        """fp32 logits (n, k) of uint8 images (n, c, h, w) after ``epoch`` epochs."""
-        self.network.load_weights(self._weights_of(epoch))
-        pieces = []
-        for images in images_nchw.split(INFERENCE_BATCH):
-            normalised = self.network.normalise(images)
-            pieces.append(
-                self.network.logits(normalised, compiled=len(images) == INFERENCE_BATCH).cpu()
-            )
-        return torch.cat(pieces).numpy()
-
-    def _weights_of(self, epoch: int) -> dict[str, Tensor]:
-        if epoch not in self._weights:
-            if len(self._weights) >= self._keep:
-                self._weights.clear()
-            self._weights[epoch] = self.run.weights(epoch)
-        return self._weights[epoch]
+def _block_rows(dataset: beton_builder.Dataset, teacher: Teacher) -> int:
+    """Samples whose images are in memory at once: whole batches, the same on every machine."""
+    sample = teacher.resolution**2 * dataset.channels * max(1, teacher.view.crops)
+    batches = BLOCK_IMAGE_BYTES // (sample * INFERENCE_BATCH)
+    return INFERENCE_BATCH * min(max(1, batches), MAX_BLOCK_ROWS // INFERENCE_BATCH)

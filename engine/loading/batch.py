@@ -20,7 +20,7 @@ from engine.loading.errors import InvalidRequest, ResolutionNeeded
 
 __all__ = ["Batch", "BatchIterator", "Geometry", "choose_geometry", "require_ids"]
 
-VIEWS = ("train", "plain")
+VIEWS = ("train", "crop", "plain")
 
 
 class Batch(NamedTuple):
@@ -82,7 +82,8 @@ def choose_geometry(
 
     Images of one size at that very size are passed on as stored, in training too: the augmentation
     of small images works on whole batches (engine.augment). All others need a ``resolution`` and
-    get a random resized crop and mirror (view "train") or the centre crop (view "plain").
+    get a random resized crop and mirror (view "train") or the centre crop (view "plain"). View
+    "crop" is the random resized crop for images of any size.
 
     Raises InvalidRequest for another view or resolution, ResolutionNeeded.
     """
@@ -96,13 +97,13 @@ def choose_geometry(
     shortest, narrowest = int(heights.min()), int(widths.min())
     one_size = (tallest, widest) == (shortest, narrowest)
     if one_size and (resolution is None or resolution == tallest == widest):
-        return Geometry("stored", tallest, widest)
+        return Geometry("random_resized_crop" if view == "crop" else "stored", tallest, widest)
     if resolution is None:
         raise ResolutionNeeded(
             f"these images measure {narrowest}×{shortest} to {widest}×{tallest} pixels, and a "
             "batch needs one size. Next: give a resolution, such as 224 or 64"
         )
-    kind = "random_resized_crop" if view == "train" else "centre_crop"
+    kind = "centre_crop" if view == "plain" else "random_resized_crop"
     return Geometry(kind, resolution, resolution)
 
 

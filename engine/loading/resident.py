@@ -127,11 +127,12 @@ class Resident:
         """One epoch; arguments as in :func:`engine.loading.batches`.
 
         Draws nothing from ``augment_seed``: resident images are augmented in whole batches, by
-        engine.augment. Raises TierUnsuitable for view "train" of images that are centre crops.
+        engine.augment. Raises TierUnsuitable for random crops: view "crop", and view "train" of
+        images that are centre crops.
         """
-        if view == "train" and self.view != "stored":
+        if view == "crop" or (view == "train" and self.view != "stored"):
             raise TierUnsuitable(
-                "random resized crops need whole images, and the resident ones are centre crops. "
+                f"random resized crops need whole images; the resident ones are {self.view}. "
                 'Next: tier="streaming", or view="plain" with augmentation of whole batches'
             )
         plan = plan_epoch(

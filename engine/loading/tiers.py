@@ -125,8 +125,9 @@ def batches(
     ``tier`` and ``workers`` then stay as opened). ``indices``: (n,) sample ids. ``batch_size``:
     global, over all ``world`` ranks; this one gets its contiguous share of each batch. ``seed``,
     ``epoch``: the order. ``start``: first batch, to resume in mid-epoch. ``shuffle`` False keeps
-    the order of ``indices``. ``drop_last``: leave out a partial last batch. ``view``: "train" or
-    "plain", see :func:`~engine.loading.batch.choose_geometry`. ``device``: where batches go.
+    the order of ``indices``. ``drop_last``: leave out a partial last batch. ``view``: "train",
+    "crop" or "plain", see :func:`~engine.loading.batch.choose_geometry`. ``device``: where batches
+    go.
     ``augment_seed``: with the epoch and the sample's id it decides crop and mirror.
 
     The result is an iterator and a context manager, has a length, and ``describe()`` tells the

@@ -17,12 +17,18 @@ from torch import nn
 import beton_builder
 import engine
 import labelstore
-from engine.errors import ArtefactError, MismatchError, UsageError
+from engine.errors import ArtefactError, MismatchError
 from tests.engine.conftest import write_image_folder
 
 
 def logits_by_hand(data: Path, run: Path, epoch: int, ids: np.ndarray) -> np.ndarray:
     """Logits from the source's pixels and the checkpoint file, with nothing of the engine."""
+    split = beton_builder.open_dataset(data).split("train")
+    return logits_of_images(data, run, epoch, np.stack([split.image(int(i)) for i in ids]))
+
+
+def logits_of_images(data: Path, run: Path, epoch: int, pixels: np.ndarray) -> np.ndarray:
+    """Logits of images (n, h, w, 3) from the checkpoint file, with nothing of the engine."""
     dataset = beton_builder.open_dataset(data)
     weights = safetensors.torch.load_file(run / "checkpoints" / f"epoch_{epoch:04d}.safetensors")
     model = nn.Sequential(
@@ -32,7 +38,6 @@ def logits_by_hand(data: Path, run: Path, epoch: int, ids: np.ndarray) -> np.nda
     )
     names = [name for name, _ in model.named_parameters()]
     model.load_state_dict(dict(zip(names, _in_order(weights), strict=True)))
-    pixels = np.stack([dataset.split("train").image(int(i)) for i in ids])
     images = (pixels / 255 - np.array(dataset.mean)) / np.array(dataset.std)
     with torch.no_grad():
         return model(torch.from_numpy(images).float().permute(0, 3, 1, 2)).numpy()
@@ -148,8 +153,20 @@ def test_an_epoch_without_a_checkpoint_is_refused(
 ) -> None:
     with pytest.raises(ArtefactError, match=r"no epoch 7.*--epochs 7"):
         engine.dump_labels(small_data, small_run, tmp_path / "labels.zarr", epochs=[7])
-    with pytest.raises(UsageError, match="dense"):
-        engine.dump_labels(small_data, small_run, tmp_path / "labels.zarr", codec="gzip")
+    assert not (tmp_path / "labels.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("codec", "what"), [("gzip", "expected dense"), ("topk:3", "fewer than the 3 classes")]
+)
+def test_a_codec_that_cannot_hold_the_labels_is_refused_before_anything_is_made(
+    small_data: Path, small_run: Path, tmp_path: Path, codec: str, what: str
+) -> None:
+    for dry_run in (True, False):
+        with pytest.raises(labelstore.BadArgument, match=what):
+            engine.dump_labels(
+                small_data, small_run, tmp_path / "labels.zarr", codec=codec, dry_run=dry_run
+            )
     assert not (tmp_path / "labels.zarr").exists()
 
 

@@ -64,7 +64,7 @@ def test_an_opened_tier_serves_any_number_of_epochs(tiles: Dataset) -> None:
 def test_what_cannot_be_is_refused(tiles: Dataset, photos: Dataset) -> None:
     with pytest.raises(InvalidRequest, match="auto, resident, streaming"):
         open_images(tiles, tier="disk")
-    with pytest.raises(InvalidRequest, match="train, plain"):
+    with pytest.raises(InvalidRequest, match="train, crop, plain"):
         batches(tiles, [0], batch_size=1, view="test")
     with pytest.raises(InvalidRequest, match="resolution"):
         batches(photos, [0], batch_size=1, resolution=0)
