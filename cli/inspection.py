@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.artefacts import recognise
-from cli.errors import UnknownSuiteError
+from cli.errors import UnknownArtefactError, UnknownSuiteError
 from cli.options import Debug, DryRun, Json
 from cli.progress import Progress
 from cli.running import carry_out
@@ -20,25 +20,69 @@ Artefact = Annotated[
 ]
 
 
-def verify(*, path: Artefact, json: Json = False, debug: Debug = False) -> None:
+def verify(
+    *,
+    path: Artefact,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DATA", help="Of a label store: compute labels again."),
+    ] = None,
+    expert: Annotated[
+        Path | None, typer.Option("--expert", metavar="RUN", help="The run that made the labels.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Check every stored byte of an artefact.
 
-    Exit code 1 if there is damage.
+    With --data and --expert, labels of random samples are also computed again from images and
+    checkpoints. Exit code 1 if there is damage.
     """
+    if (data is None) != (expert is None):
+        raise typer.BadParameter(
+            "to compute labels again, give both --data and --expert.", param_hint="--data"
+        )
 
     def work(progress: Progress) -> Mapping[str, Any]:
         kind = recognise(path)
-        return {"path": str(path), "kind": kind.title, **kind.verify(path, progress)}
+        answer = {"path": str(path), "kind": kind.title, **kind.verify(path, progress)}
+        if data is None or expert is None:
+            return answer
+        if kind.name != "label-store":
+            raise UnknownArtefactError(
+                f"{path} is a {kind.title}; --data and --expert are for a label store."
+            )
+        if not answer["ok"]:
+            return answer  # damaged bytes cannot be the labels of anything
+        import engine
+
+        return answer | engine.check_labels(path, data, expert, progress=progress)
 
     carry_out(work, json=json, debug=debug)
 
 
-def info(*, path: Artefact, json: Json = False, debug: Debug = False) -> None:
+def info(
+    *,
+    path: Artefact,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Of a label store: draw it, as .png or .svg."),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Say what an artefact is and what it holds."""
 
     def work(progress: Progress) -> Mapping[str, Any]:
         kind = recognise(path)
-        return {"path": str(path), "kind": kind.title, **kind.describe(path)}
+        answer = {"path": str(path), "kind": kind.title, **kind.describe(path)}
+        if plot is None:
+            return answer
+        if kind.name != "label-store":
+            raise UnknownArtefactError(f"{path} is a {kind.title}; --plot is for a label store.")
+        import engine
+
+        return answer | engine.plot_labels(path, plot)
 
     carry_out(work, json=json, debug=debug)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import failures, inspection, stages
+from cli import failures, inspection, labels, stages
 from cli.presentation import as_json
 from cli.running import silence_stdout, write_stdout
 from cli.signals import Terminated, sigterm_raises
@@ -34,7 +34,9 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "build-beton": stages.build_beton,
     "train-expert": stages.train_expert,
-    "dump-labels": stages.dump_labels,
+    "dump-labels": labels.dump_labels,
+    "convert-labels": labels.convert_labels,
+    "import-labels": labels.import_labels,
     "sweep-students": stages.sweep_students,
     "report": stages.report,
     "verify": inspection.verify,

@@ -18,7 +18,6 @@ from cli.options import (
     Processes,
     Settings,
     one_of,
-    parse_numbers,
     parse_optional_numbers,
     parse_settings,
 )
@@ -29,7 +28,6 @@ Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration, as YAML.")
 ]
 
-CODECS = ("dense",)
 EXECUTORS = ("local",)
 
 
@@ -146,50 +144,6 @@ def train_expert(
             overrides=overrides,
             hold_out=hold_out,
             force=force,
-            dry_run=dry_run,
-            progress=progress,
-        )
-
-    carry_out(work, json=json, debug=debug, dry_run=dry_run)
-
-
-def dump_labels(
-    *,
-    data: Data,
-    expert: Annotated[
-        Path, typer.Option("--expert", metavar="RUN", help="Expert run, as train-expert made it.")
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="Label store (Zarr).")],
-    all_epochs: Annotated[
-        bool, typer.Option("--all-epochs", help="Every epoch that the run has, 0 included.")
-    ] = False,
-    epochs: Annotated[
-        str | None, typer.Option("--epochs", metavar="LIST", help="Epochs such as 1,13,36 or 0-5.")
-    ] = None,
-    codec: Annotated[str, typer.Option("--codec", help="How labels are stored: dense.")] = "dense",
-    processes: Processes = 1,
-    dry_run: DryRun = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Store an expert's labels of every image."""
-    one_of(codec, CODECS, "--codec")
-    if all_epochs == (epochs is not None):
-        raise typer.BadParameter(
-            "say which epochs: either --all-epochs or --epochs 1,13,36.", param_hint="--epochs"
-        )
-    chosen = "all" if epochs is None else parse_numbers(epochs, "--epochs")
-
-    def work(progress: Progress) -> Mapping[str, Any]:
-        import engine
-
-        return engine.dump_labels(
-            data=data,
-            expert=expert,
-            out=out,
-            epochs=chosen,
-            codec=codec,
-            processes=processes,
             dry_run=dry_run,
             progress=progress,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 _HOMES = {
     "main_table": "engine.report.write",
+    "plot_labels": "engine.report.label_figure",
     "report_info": "engine.report.publish",
     "verify_report": "engine.report.publish",
     "write_report": "engine.report.write",

@@ -91,3 +91,31 @@ def test_nothing_and_a_file_are_refused_in_words(engine: Callable, tmp_path: Pat
     outcome = engine("verify", tmp_path / "train.beton")
     assert outcome.code == 2
     assert f"perhaps {tmp_path} is meant" in outcome.stderr
+
+
+def test_labels_are_computed_again_where_data_and_expert_are_given(
+    engine: Callable, returning: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "zarr.json").write_text(json.dumps({"attributes": {"kind": "label-store"}}))
+    returning(labelstore, "verify_store", {"ok": True, "checked": 1, "problems": []})
+    returning(engine_room, "check_labels", {"ok": False, "recomputed": 64, "problems": ["row 3"]})
+    assert engine("verify", tmp_path).code == 0
+    outcome = engine("verify", tmp_path, "--data", "d", "--expert", "r", "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.stdout)["recomputed"] == 64
+    only_one = engine("verify", tmp_path, "--data", "d")
+    assert only_one.code == 2
+    assert "both --data and --expert" in only_one.stderr
+
+
+def test_what_only_a_label_store_can_do_is_refused_for_others(
+    engine: Callable, returning: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"kind": "sweep"}))
+    returning(engine_room, "verify_sweep", {"ok": True, "checked": 1, "problems": []})
+    returning(engine_room, "sweep_info", {"id": "3f"})
+    for line in ("verify --data d --expert r", "info --plot a.png"):
+        command, *options = line.split()
+        outcome = engine(command, tmp_path, *options)
+        assert outcome.code == 2
+        assert "label store" in outcome.stderr

@@ -15,6 +15,8 @@ COMMANDS = (
     "build-beton",
     "train-expert",
     "dump-labels",
+    "convert-labels",
+    "import-labels",
     "sweep-students",
     "report",
     "verify",

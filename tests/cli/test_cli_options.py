@@ -79,12 +79,11 @@ def test_unknown_names_are_refused_with_the_known_and_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("line", "known"),
     [
-        ("dump-labels --data d --expert r --out l --all-epochs --codec topk:5", "known: dense"),
         ("sweep-students --data d --out s --executor ray", "known: local"),
         ("build-beton --source s --out d --on-error ignore", "known: fail, skip"),
     ],
 )
-def test_codec_executor_and_on_error_say_what_they_know(
+def test_executor_and_on_error_say_what_they_know(
     engine: Callable, line: str, known: str
 ) -> None:
     outcome = engine(*line.split())
