@@ -17,13 +17,35 @@ from typing import Any
 
 from benchmarks.errors import DataMissing, UnknownSuite
 
-__all__ = ["SUITES", "Progress", "figure", "find_data", "machine", "medians", "run", "share"]
+__all__ = [
+    "SUITES",
+    "Progress",
+    "ceiling",
+    "figure",
+    "find_data",
+    "machine",
+    "medians",
+    "run",
+    "share",
+]
 
 Progress = Callable[[str, int, int], None]
 Figure = dict[str, Any]
 
-SUITES = ("students", "load", "build")
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "ffcv", "zarr", "ray")
+SUITES = ("students", "load", "build", "labels")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "ffcv",
+    "zarr",
+    "zarrs",
+    "tensorstore",
+    "h5py",
+    "pyarrow",
+    "ray",
+)
 
 
 def run(name: str, *, progress: Progress | None, quick: bool) -> dict[str, Any]:
@@ -72,6 +94,20 @@ def share(name: str, value: float, unit: str, *, limit: float) -> Figure:
         "peer_value": None,
         "ratio": value / limit,
         "bar": None,
+        "limit": limit,
+    }
+
+
+def ceiling(name: str, value: float, unit: str, *, limit: float) -> Figure:
+    """A row whose value may not exceed a limit; ``ratio`` over 1 means that it stays below."""
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "peer": None,
+        "peer_value": None,
+        "ratio": limit / value,
+        "bar": 1.0,
         "limit": limit,
     }
 

@@ -55,7 +55,7 @@ def test_an_unknown_suite_is_refused() -> None:
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("suite", ["load", "build"])
+@pytest.mark.parametrize("suite", ["load", "build", "labels"])
 def test_without_the_images_a_suite_says_what_to_set(
     suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +89,15 @@ def check_result(result: dict[str, Any], names: set[str]) -> None:
         ("load", {"resident_cifar", "resident_cifar_vs_ffcv", "jpeg_rrc224",
                   "jpeg_rrc224_vs_torchvision"}),
         ("build", {"build_jpeg", "build_jpeg_vs_copy"}),
+        ("labels", {"read_random_1000", "read_random_10000", "read_random_50000",
+                    "read_unsorted_50000_vs_sorted_take", "read_random_1000_vs_zarr",
+                    "read_random_1000_vs_tensorstore", "read_random_1000_vs_zarrs",
+                    "read_random_1000_vs_h5py", "read_random_1000_vs_parquet",
+                    "zarr_reads_ours_vs_own_best", "read_probabilities_1000",
+                    "read_random_1000_quantised8", "read_random_1000_topk10",
+                    "materialised_rows", "write", "imagenet_scale_write",
+                    "imagenet_scale_writer_rss_anon", "imagenet_scale_read_50000",
+                    "imagenet_scale_read_50000_cold", "dump_20_checkpoints"}),
     ],
 )  # fmt: skip
 def test_a_suite_runs_quickly_on_tiny_inputs(
