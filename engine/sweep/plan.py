@@ -38,7 +38,8 @@ class Grid(Strict):
 
     ``seeds`` sets subset, initial weights, order and augmentation together; ``subset_seed`` keeps
     all students on one subset, which is what the papers' ± means. ``expert_epochs`` may be
-    ``all``. ``expert`` is needed only where a store holds several. ``by_ipc`` changes the student
+    ``all``. ``expert`` is needed only where a store holds several, ``codec`` where it holds labels
+    in several and not the dense ones are meant. ``by_ipc`` changes the student
     at some IPCs; an entry for an IPC that is not explored waits until it is.
     """
 
@@ -50,6 +51,7 @@ class Grid(Strict):
     subset_seed: Seed | None = None
     expert: str | None = None
     view: str = "plain"
+    codec: str | None = None
     student: StudentRecipe = StudentRecipe()
     by_ipc: dict[int, StudentChange] = Field(default_factory=dict)
 
@@ -189,7 +191,7 @@ def _parents(
         **images,
         "store": store_id,
         "view": view.id,
-        "codec": "dense",
+        "codec": view.codec,
         "checkpoints": [view.checkpoint_id(cell["expert_epoch"])],
     }
 

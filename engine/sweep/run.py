@@ -90,7 +90,13 @@ def _open_labels(
     if labels is None:
         return None, ""
     store = labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
-    return store.view(grid.expert, grid.view), store.id
+    view = store.view(grid.expert, grid.view, grid.codec)
+    if view.crops:
+        raise UsageError(
+            f"{view.folder} has labels of {view.crops} crops of every image, and students train on "
+            "whole images: choose another view, such as --set view=plain"
+        )
+    return view, store.id
 
 
 def _resolve_student(
@@ -99,7 +105,7 @@ def _resolve_student(
     check_model_name(grid.student.model)
     resolution = grid.student.resolution
     if resolution is None and view is not None:
-        resolution = view.identity["transform"]["resolution"]
+        resolution = view.identity.get("transform", {}).get("resolution")
     if resolution is None:
         resolution = dataset.height if dataset.height == dataset.width else None
     if resolution is None:
@@ -147,7 +153,7 @@ def _head(
         experts = [
             {
                 "name": view.expert,
-                "run_id": view.identity["run_id"],
+                "run_id": view.identity.get("run_id", view.id),  # imported labels have no run
                 "epochs": {
                     str(epoch): {
                         "test": view.about(epoch).get("test_accuracy"),
