@@ -6,6 +6,7 @@ between the first lines of its journals, and at every few of its completion reco
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -46,13 +47,12 @@ def start_dump(data: Path, run: Path, store: Path) -> subprocess.Popen[str]:
 def steps_done(store: Path) -> int:
     """What a dump has left on disk so far: groups, journals' lines and records."""
     steps = 0
-    for path in store.rglob("*"):
-        if path.suffix == ".journal":
-            try:
-                steps += path.read_bytes().count(b"\n")
-            except FileNotFoundError:
-                continue  # its chunk became whole just now
-        steps += path.suffix == ".json"
+    for folder, _, names in os.walk(store):  # which minds no folder that goes meanwhile
+        for name in names:
+            if name.endswith(".journal"):
+                with contextlib.suppress(FileNotFoundError):  # its chunk became whole just now
+                    steps += Path(folder, name).read_bytes().count(b"\n")
+            steps += name.endswith(".json")
     return steps
 
 
