@@ -20,7 +20,6 @@ from .memory import element, vector
 
 DIGITS_LEFT = 1e-4  # a KL divergence below this part of `beyond` is worked out anew
 _HIGHEST = np.float32(80.0)  # e^80 times any number of classes stays below the largest float32
-_LOWEST_SHIFT = -0.9  # nearer to -1, the logarithm of 1 + shift loses its digits
 _ONE, _HALF, _SIXTH, _24TH, _120TH = (np.float32(1 / each) for each in (1, 2, 6, 24, 120))
 
 
@@ -46,7 +45,7 @@ def errors_of_row(logits_bc, decoded_bc, row):  # type: ignore[no-untyped-def]
     """Largest |error| and KL divergence."""
     worst, highest, mean, beyond = _sums_of_row(logits_bc, decoded_bc, row)
     shift = mean + beyond
-    kl = math.log1p(shift) - mean if shift > _LOWEST_SHIFT else 0.0
+    kl = math.log1p(shift) - mean if shift > -1.0 else 0.0
     if highest > _HIGHEST or kl < DIGITS_LEFT * beyond:
         kl = _divergence(logits_bc, decoded_bc, row)
     return worst, kl
