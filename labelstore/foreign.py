@@ -104,6 +104,9 @@ class OtherLayout:
         wanted = missing[indices]
         return int(indices[np.argmax(wanted)]) if wanted.any() else None
 
+    def mapped(self, name: str, epoch: int, rows: Rows) -> None:
+        """None: what Zarr reads is in no mapped file."""
+
     def take(
         self, name: str, epoch: int, rows: Rows, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:

@@ -13,8 +13,7 @@ def softmax(logits: NDArray[np.float16 | np.float32], temperature: float) -> NDA
 
     Raises BadArgument unless temperature is a finite number > 0.
     """
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise BadArgument(f"temperature: expected a finite number > 0, found {temperature}")
+    _check(temperature)
     if logits.dtype == np.float16:
         from . import kernels
 
@@ -32,3 +31,25 @@ def softmax(logits: NDArray[np.float16 | np.float32], temperature: float) -> NDA
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
     return probabilities
+
+
+def softmax_of_places(
+    source_nc: NDArray[np.float16], places_k: NDArray[np.int64], temperature: float
+) -> NDArray[np.float32]:
+    """softmax(source_nc[places_k] / temperature), float32 (k, C), without a copy of the rows.
+
+    places_k: int64 (k,) places within `source_nc`, a float16 array (n, C) in C order.
+    """
+    from . import kernels
+
+    _check(temperature)
+    probabilities = np.empty((len(places_k), source_nc.shape[1]), np.float32)
+    kernels.gather_softmax(
+        source_nc.view(np.uint16), places_k, np.float32(temperature), probabilities
+    )
+    return probabilities
+
+
+def _check(temperature: float) -> None:
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise BadArgument(f"temperature: expected a finite number > 0, found {temperature}")

@@ -24,7 +24,7 @@ from .errors import BadArgument, DamagedStore, EpochNotDumped, ReadOnlyStore
 from .files import OwnLayout
 from .indices import Indices, Rows, check_rows
 from .layout import VIEW_FIELDS, VIEW_KIND, Geometry, epochs_text
-from .softmax import softmax
+from .softmax import softmax, softmax_of_places
 from .tree import Tree
 
 if TYPE_CHECKING:
@@ -136,6 +136,12 @@ class LabelView:
         self, epoch: int | Sequence[int], indices: Indices, *, temperature: float = 1.0
     ) -> NDArray[np.float32]:
         """softmax(logits / temperature): float32, shaped as `read`."""
+        if isinstance(epoch, (int, np.integer)) and self.codec == DENSE.name and not self.crops:
+            rows = check_rows(indices, self.geometry.num_samples)
+            self._refuse_missing(int(epoch), rows)
+            mapped = self._layout.mapped("logits", int(epoch), rows) if len(rows) else None
+            if mapped is not None:
+                return softmax_of_places(*mapped, temperature)
         return softmax(self.read(epoch, indices), temperature)
 
     def entropy(self, epoch: int, indices: Indices | None = None) -> NDArray[np.float32]:
@@ -181,10 +187,13 @@ class LabelView:
         if len(rows) == 0:
             array = self.geometry.array(name)
             return np.empty((0, *array.row_shape), array.dtype) if out is None else out
-        missing = self._layout.first_missing(epoch, rows)
+        self._refuse_missing(epoch, rows)
+        return self._layout.take(name, epoch, rows, out)
+
+    def _refuse_missing(self, epoch: int, rows: Rows) -> None:
+        missing = self._layout.first_missing(epoch, rows) if len(rows) else None
         if missing is not None:
             raise self._not_dumped(epoch, missing)
-        return self._layout.take(name, epoch, rows, out)
 
     def _not_dumped(self, epoch: int, sample: int | None) -> EpochNotDumped:
         begun = f"epoch {epoch}"
