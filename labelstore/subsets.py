@@ -135,6 +135,11 @@ def _beside_the_store(view: LabelView) -> Path:
     store = view.folder.parents[1 if view.geometry.codec.folder is None else 2].absolute()
     if not store.is_dir():
         raise BadArgument(f"{store}: is not a local folder; say with folder= where subsets may lie")
+    return folder_beside(store)
+
+
+def folder_beside(store: Path) -> Path:
+    """Where the subsets of the store in folder `store` lie unless told otherwise."""
     return store.with_name(f"{store.name}.subsets")
 
 

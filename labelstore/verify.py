@@ -40,6 +40,7 @@ from .layout import (
 from .records import CodecError, Record, read_record, recorded_chunks, recorded_epochs
 from .sealed import parse, unseal
 from .store import open_store
+from .subsets import folder_beside, verify_subsets
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,10 +50,18 @@ def verify_store(path: str | Path, *, progress: Progress | None = None) -> dict[
 
     Returns {"ok": bool, "checked": number of files read, "problems": [str],
     "unfinished": {"EXPERT/VIEW": [epochs begun but not complete]}}; `ok` is False if there is any
-    problem, unfinished epochs included. progress: called as ("verify", chunks done, chunks to do).
+    problem, unfinished epochs included. Materialised subsets beside the store are checked too.
+    progress: called as ("verify", chunks done, chunks to do).
     Raises StoreNotFound if there is no `zarr.json` at `path` and nothing that looks like labels.
     """
-    return _Verification(Path(path), progress).run()
+    verdict = _Verification(Path(path), progress).run()
+    subsets = folder_beside(Path(path))
+    if subsets.is_dir():
+        found = verify_subsets(subsets)
+        verdict["checked"] += found["checked"]
+        verdict["problems"] += found["problems"]
+        verdict["ok"] = not verdict["problems"]
+    return verdict
 
 
 class _Verification:

@@ -293,3 +293,18 @@ def test_a_store_that_is_no_folder_needs_one_named(view, tmp_path):
     with pytest.raises(labelstore.BadArgument, match="folder="):
         labelstore.materialise(remote, [0], ROWS)
     assert np.array_equal(labelstore.materialise(remote, [0], ROWS, tmp_path), oracle([0], ROWS))
+
+
+def test_verifying_a_store_checks_the_subsets_beside_it_too(tmp_path):
+    view = cases.filled(tmp_path / "labels.zarr")
+    before = labelstore.verify_store(tmp_path / "labels.zarr")["checked"]
+    subset = labelstore.materialise(view, [0, 4], [3, 1])
+    verdict = labelstore.verify_store(tmp_path / "labels.zarr")
+    assert verdict["ok"]
+    assert verdict["checked"] == before + 2
+    path = Path(subset.filename)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    (problem,) = labelstore.verify_store(tmp_path / "labels.zarr")["problems"]
+    assert path.name in problem
