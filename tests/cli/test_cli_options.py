@@ -83,9 +83,7 @@ def test_unknown_names_are_refused_with_the_known_and_the_nearest() -> None:
         ("build-beton --source s --out d --on-error ignore", "known: fail, skip"),
     ],
 )
-def test_executor_and_on_error_say_what_they_know(
-    engine: Callable, line: str, known: str
-) -> None:
+def test_executor_and_on_error_say_what_they_know(engine: Callable, line: str, known: str) -> None:
     outcome = engine(*line.split())
     assert outcome.code == 2
     assert known in outcome.stderr

@@ -18,6 +18,9 @@ from pathlib import Path
 
 import labelstore_cases as cases
 
+from labelstore.encoding import encode
+from labelstore.layout import Geometry
+
 BLOCKS_IN_HAND = 3  # what a writer lets be under way
 CALLS = ("pwrite", "fsync", "replace", "unlink", "rmdir", "mkdir", "open", "posix_fallocate")
 
@@ -55,7 +58,7 @@ def die_before_call(number: int) -> None:
 
 
 def in_child(work) -> int:
-    """Exit status of `work()` in a forked process (numpy alone is loaded, so forking is safe)."""
+    """Exit status of `work()` in a forked process (no threads run here, so forking is safe)."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -67,8 +70,15 @@ def in_child(work) -> int:
     return os.waitpid(pid, 0)[1]
 
 
+def load_compiled_code() -> None:
+    """Once here, not once in each of hundreds of children."""
+    geometry = Geometry(num_samples=1, num_classes=cases.NUM_CLASSES, chunk_rows=1)
+    encode(geometry, cases.logits_of(0)[:1], cases.LABELS[:1], epoch=0, start_row=0)
+
+
 def crash(path: str, first: str, step: str) -> None:
     os.fsync = lambda _fd: None  # a kill loses nothing that was not synced; this is 5 times faster
+    load_compiled_code()
     root = Path(path)
     whole = root / "whole"
     in_child(lambda: cases.filled(whole))

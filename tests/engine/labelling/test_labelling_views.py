@@ -41,9 +41,7 @@ def test_a_crops_label_is_that_of_the_pixels_the_loader_shows(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "l.zarr"
-    engine.dump_labels(
-        small_data, small_run, out, epochs=[1, 3], view="crop:2", crop_seed=7
-    )
+    engine.dump_labels(small_data, small_run, out, epochs=[1, 3], view="crop:2", crop_seed=7)
     view = labelstore.open_store(out).view(view="crop-2")
     ids = np.array([4, 77, 101])
     dataset = beton_builder.open_dataset(small_data)
@@ -92,9 +90,7 @@ def test_a_dump_in_a_codec_is_the_code_of_the_fp32_logits(
     assert view.codec == codec
     assert answer["table"][0]["codec_kl"] == view.codec_error(3)["kl_mean"]
     assert np.array_equal(view.entropy(3), dense.entropy(3))
-    worst = np.abs(
-        view.read(3, slice(None)).astype(np.float32) - dense.read(3, slice(None))
-    ).max()
+    worst = np.abs(view.read(3, slice(None)).astype(np.float32) - dense.read(3, slice(None))).max()
     assert worst == pytest.approx(view.codec_error(3)["max_abs"], abs=5e-3)
 
 
@@ -140,8 +136,6 @@ def test_labels_of_other_rows_are_found_by_computing_again(
 def test_a_run_whose_labels_the_store_lacks_cannot_check_them(
     small_data: Path, small_store: Path, tmp_path: Path
 ) -> None:
-    engine.train_expert(
-        small_data, tmp_path / "run", model="convnet-d2-w8", epochs=0, seed=5
-    )
+    engine.train_expert(small_data, tmp_path / "run", model="convnet-d2-w8", epochs=0, seed=5)
     with pytest.raises(MismatchError, match="holds no labels of expert run"):
         engine.check_labels(small_store, small_data, tmp_path / "run")

@@ -59,6 +59,6 @@ def test_labels_of_crops_are_refused_before_anything_starts(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:
     engine.dump_labels(small_data, small_run, tmp_path / "l.zarr", epochs=[1], view="crop:2")
-    with pytest.raises(UsageError, match="labels of 2 crops.*--set view=plain"):
+    with pytest.raises(UsageError, match=r"labels of 2 crops.*--set view=plain"):
         sweep(small_data, tmp_path / "l.zarr", tmp_path / "sweep", 1, view="crop-2")
     assert not (tmp_path / "sweep").exists()
