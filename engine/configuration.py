@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,8 +19,15 @@ Config = TypeVar("Config", bound=BaseModel)
 
 def preset_names() -> list[str]:
     """Names of the configurations that come with the package."""
-    folder = resources.files("engine") / "presets"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith("yaml"))
+    return sorted(_presets(resources.files("engine") / "presets"))
+
+
+def _presets(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _presets(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name.removesuffix(".yaml")
 
 
 def load_configuration(
@@ -36,12 +44,53 @@ def load_configuration(
         ConfigurationError: unknown preset, unreadable file, unknown key (the nearest is named) or
             a value that does not fit.
     """
-    values = kind().model_dump()
-    if source is not None:
-        values = _merged(values, _read(source))
+    where = "the configuration" if source is None else str(source)
+    return _validated(kind, {} if source is None else _read(source), overrides, where)
+
+
+def load_configurations(
+    kind: type[Config],
+    source: str | Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    blocks: str,
+) -> list[Config]:
+    """Read a configuration that may be a list of blocks, such as ``grids:`` of a sweep.
+
+    Args:
+        kind, source, overrides: as in :func:`load_configuration`; overrides hold for every block.
+        blocks: the key of the list. What stands beside it is shared by all blocks, and each block
+            says what it changes. Without that key the whole is the only block.
+
+    Raises:
+        ConfigurationError: as :func:`load_configuration`, naming the block.
+    """
+    shared = {} if source is None else _read(source)
+    where = "the configuration" if source is None else str(source)
+    if blocks not in shared:
+        return [_validated(kind, shared, overrides, where)]
+    changes = shared.pop(blocks)
+    if (
+        not isinstance(changes, list)
+        or not changes
+        or not all(isinstance(c, dict) for c in changes)
+    ):
+        raise ConfigurationError(f"{where}: {blocks} must be a list of blocks of keys and values")
+    return [
+        _validated(kind, _merged(shared, change), overrides, f"{blocks}[{number}] of {where}")
+        for number, change in enumerate(changes)
+    ]
+
+
+def _validated(
+    kind: type[Config],
+    values: dict[str, Any],
+    overrides: Mapping[str, Any] | None,
+    where: str,
+) -> Config:
+    values = _merged(kind().model_dump(), values)
     for key, value in (overrides or {}).items():
         values = _merged(values, _nested(key, _parse(key, value)))
-    where = "the configuration" if source is None else str(source)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -138,9 +187,18 @@ def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
 
 def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
+        if part.lstrip("-").isdigit():  # the position in a list or the key of a group
+            continue
         field = kind.model_fields.get(part)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
             return []
         kind = inner
     return list(kind.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The configuration that a field holds: alone, in a list, by number or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)

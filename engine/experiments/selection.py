@@ -1,9 +1,13 @@
-"""Choosing a student's images. Pure: labels in, sample ids out.
+"""Choosing a student's images, by name. Pure: labels in, sample ids out.
 
-n samples, k classes.
+A selection is a function of (labels, candidates, images per class, seed, class names) to sample
+ids; adding one is one decorated function. n samples, k classes.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +15,38 @@ import numpy.typing as npt
 from engine.augment import philox_uniform, stream_key
 from engine.errors import UsageError
 
+Selection = Callable[
+    [npt.NDArray[np.int64], npt.NDArray[np.int64], int, int, tuple[str, ...]],
+    npt.NDArray[np.int64],
+]
 
+_KNOWN: dict[str, Selection] = {}
+
+
+def selection(name: str) -> Callable[[Selection], Selection]:
+    """Register a way to choose images under a name that grids can use."""
+
+    def register(function: Selection) -> Selection:
+        _KNOWN[name] = function
+        return function
+
+    return register
+
+
+def selection_named(name: str) -> Selection:
+    """The selection of that name.
+
+    Raises:
+        UsageError: there is none; the nearest is named.
+    """
+    if name not in _KNOWN:
+        near = difflib.get_close_matches(name, _KNOWN, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(_KNOWN))}"
+        raise UsageError(f"unknown selection {name!r}; {hint}")
+    return _KNOWN[name]
+
+
+@selection("random")
 def select_random(
     labels: npt.NDArray[np.int64],
     candidates: npt.NDArray[np.int64],

@@ -1,210 +1,230 @@
-"""From a grid to trials: which students to train, and what identifies each.
+"""From grids to trials: which students to train, each once, and what that amounts to.
 
-A trial's id is a hash of everything that decides its result (DESIGN.md, identity): dataset,
-checkpoints and view of its labels, the resolved student, the seeds and the protocol's version.
-Growing a grid therefore adds trials and changes none.
+In: grids, a dataset and an open label store. Out: trials, or the reason why they can't work, before
+anything starts. Growing a grid adds trials and changes none (see `Trial.id`).
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from pydantic import Field, field_validator
+import numpy as np
 
 import beton_builder
 import labelstore
 from engine.errors import UsageError
-from engine.records import content_id
-from engine.training import Seeds, StudentRecipe
-from engine.training.optimise import Strict
+from engine.experiments import parse_label_transform, selection_named
+from engine.models import build_model, check_model_name
+from engine.sweep.grid import Grid, StudentAxes, load_grids, values_of
+from engine.sweep.teachers import Teacher, TeacherFinder
+from engine.sweep.trial import PROTOCOL_VERSION, DatasetFacts, Shape, SubsetKey, Trial
 
-PROTOCOL_VERSION = 1
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Grid",
+    "Shape",
+    "SubsetKey",
+    "Trial",
+    "amount_of_work",
+    "load_grids",
+    "plan_trials",
+    "recorded_plan",
+    "sample_pool",
+]
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+def sample_pool(dataset: beton_builder.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the train split, and the sample ids students may see: all but validation's.
 
-class StudentChange(Strict):
-    """What differs from the grid's student at one IPC, as in the paper's Table 7."""
-
-    epochs: int | None = Field(default=None, ge=1)
-    lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    evaluations: int | None = Field(default=None, ge=1)
-
-
-class Grid(Strict):
-    """What a sweep explores.
-
-    ``seeds`` sets subset, initial weights, order and augmentation together; ``subset_seed`` keeps
-    all students on one subset, which is what the papers' ± means. ``expert_epochs`` may be
-    ``all``. ``expert`` is needed only where a store holds several, ``codec`` where it holds labels
-    in several and not the dense ones are meant. ``by_ipc`` changes the student
-    at some IPCs; an entry for an IPC that is not explored waits until it is.
+    Both int64: (n,) and (m,).
     """
-
-    ipc: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 10, 50], min_length=1)
-    expert_epochs: list[int] | Literal["all"] = "all"
-    labels: list[Literal["soft", "hard"]] = Field(default=["soft", "hard"], min_length=1)
-    temperature: list[float] = Field(default=[1.0], min_length=1)
-    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
-    subset_seed: Seed | None = None
-    expert: str | None = None
-    view: str = "plain"
-    codec: str | None = None
-    student: StudentRecipe = StudentRecipe()
-    by_ipc: dict[int, StudentChange] = Field(default_factory=dict)
-
-    def student_at(self, ipc: int) -> StudentRecipe:
-        """The student of one IPC, with its schedule's lengths filled in."""
-        change = self.by_ipc.get(ipc, StudentChange()).model_dump(exclude_none=True)
-        student = self.student.model_copy(update=change)
-        schedule = student.schedule.resolved(student.epochs)
-        return student.model_copy(update={"schedule": schedule})
-
-    @field_validator("ipc", "seeds", "temperature", "labels", "expert_epochs")
-    @classmethod
-    def _no_duplicates(cls, values: Any) -> Any:
-        if isinstance(values, list) and len(set(values)) != len(values):
-            raise ValueError("the same value twice")
-        return values
-
-    @field_validator("temperature")
-    @classmethod
-    def _positive(cls, values: list[float]) -> list[float]:
-        if any(value <= 0 for value in values):
-            raise ValueError("temperatures must be above 0")
-        return values
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One student to train. ``cell`` names its place in the grid; seeds tell repeats apart."""
-
-    cell: dict[str, Any]
-    seeds: Seeds
-    student: StudentRecipe
-    parents: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """16 hex digits; equal for equal results."""
-        return content_id(
-            {
-                "protocol": PROTOCOL_VERSION,
-                "cell": {key: value for key, value in self.cell.items() if key != "expert"},
-                "seeds": asdict(self.seeds),
-                "student": self.student.model_dump(mode="json"),
-                "parents": {key: value for key, value in self.parents.items() if key != "store"},
-            }
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """The part of the trial's record that is known before it runs."""
-        return {
-            "kind": "trial",
-            "id": self.id,
-            "protocol": PROTOCOL_VERSION,
-            "cell": self.cell,
-            "seeds": asdict(self.seeds),
-            "student": self.student.model_dump(mode="json"),
-            "parents": self.parents,
-        }
+    labels = np.asarray(dataset.split("train").labels, dtype=np.int64)
+    return labels, np.setdiff1d(np.arange(len(labels)), dataset.validation_indices)
 
 
 def plan_trials(
-    grid: Grid, dataset: beton_builder.Dataset, view: labelstore.LabelView | None, store_id: str
+    grids: Grid | Sequence[Grid],
+    dataset: beton_builder.Dataset,
+    store: labelstore.LabelStore | None,
 ) -> list[Trial]:
-    """Every trial of a grid, those of one shape next to each other.
+    """Every trial of the grids, each once; those of one shape and subset next to each other.
 
     Args:
-        grid: what to explore, with a resolved student.
+        grids: what to explore.
         dataset: where images and hard labels come from.
-        view: the soft labels; None allows hard labels only.
-        store_id: id of the label store, recorded in the trials.
+        store: the experts' labels; None allows only labels that need no expert.
 
     Raises:
-        UsageError: soft labels without a store, or an epoch that is not in it.
+        UsageError: something that can't work: soft labels without a store, an expert or epoch that
+            is not in it, an unknown model, more images than a class has, images that have no
+            one resolution or are too small for the model.
+        labelstore.LabelStoreError: the store has no such view or codec.
     """
-    trials = []
-    for ipc, labels in itertools.product(sorted(grid.ipc), grid.labels):
-        if labels == "hard":
-            cells = [_cell(ipc, "hard")]
-        else:
-            if view is None:
-                raise UsageError(
-                    "soft labels need a label store: pass --labels STORE "
-                    "(or --set labels=[hard] for hard labels alone)"
-                )
-            epochs = _expert_epochs(grid, view)
-            cells = [
-                _cell(ipc, "soft", view.expert, epoch, view.name, temperature)
-                for epoch, temperature in itertools.product(epochs, grid.temperature)
-            ]
-        for cell, seed in itertools.product(cells, grid.seeds):
-            subset_seed = seed if grid.subset_seed is None else grid.subset_seed
-            trials.append(
-                Trial(
-                    cell=cell,
-                    seeds=Seeds(
-                        subset_seed=subset_seed,
-                        init_seed=seed,
-                        order_seed=seed,
-                        augment_seed=seed,
-                    ),
-                    student=grid.student_at(ipc),
-                    parents=_parents(cell, dataset, view, store_id),
-                )
-            )
-    return trials
-
-
-def _cell(
-    ipc: int,
-    labels: str,
-    expert: str | None = None,
-    expert_epoch: int | None = None,
-    view: str | None = None,
-    temperature: float | None = None,
-) -> dict[str, Any]:
-    return {
-        "ipc": ipc,
-        "labels": labels,
-        "expert": expert,
-        "expert_epoch": expert_epoch,
-        "view": view,
-        "temperature": temperature,
+    grids = [grids] if isinstance(grids, Grid) else list(grids)
+    for model in dict.fromkeys(m for grid in grids for m in values_of(grid.student.model)):
+        check_model_name(model)
+    finder = None if store is None else TeacherFinder(store)
+    facts = _facts(dataset)
+    planned = {
+        trial.id: trial for grid in grids for trial in _trials_of(grid, dataset, facts, finder)
     }
+    _check_subsets(planned.values(), dataset)
+    _check_depths(planned.values())
+    return sorted(planned.values(), key=lambda trial: (trial.shape, trial.subset))
 
 
-def _parents(
-    cell: dict[str, Any],
+def _trials_of(
+    grid: Grid,
     dataset: beton_builder.Dataset,
-    view: labelstore.LabelView | None,
-    store_id: str,
-) -> dict[str, Any]:
-    normalisation = {"mean": list(dataset.mean), "std": list(dataset.std)}
-    images = {"dataset": dataset.id, "normalisation": normalisation}
-    if cell["labels"] == "hard" or view is None:
-        return {**images, "store": None, "view": None, "checkpoints": []}
+    facts: DatasetFacts,
+    finder: TeacherFinder | None,
+) -> Iterator[Trial]:
+    repeats = grid.seed_sets()
+    transforms = [parse_label_transform(text) for text in grid.labels]
+    for transform in transforms:
+        transform.check(facts.num_classes)
+    soft = any(transform.needs_expert for transform in transforms)
+    if soft and finder is None:
+        raise UsageError(
+            "soft labels need a label store: pass --labels STORE "
+            "(or --set labels=[hard] for hard labels alone)"
+        )
+    resolutions = {each.resolution for each in finder.stored(grid)} if finder else {None}
+    unaided = sorted({_resolution(grid, dataset, found) for found in resolutions})
+    for ipc in sorted(grid.ipc):
+        teachers = finder.of(grid, ipc) if finder and soft else []
+        for transform in transforms:
+            sources: list[tuple[Teacher | None, int]] = [(None, size) for size in unaided]
+            softened = [transform]
+            if transform.needs_expert:
+                sources = [(t, _resolution(grid, dataset, t.resolution)) for t in teachers]
+                softened = [transform.at_temperature(value) for value in grid.temperature]
+            students = {size: grid.students_at(ipc, size) for _, size in sources}
+            for (teacher, size), labels, selection in itertools.product(
+                sources, softened, grid.selection
+            ):
+                for student, seeds in itertools.product(students[size], repeats):
+                    yield Trial(
+                        dataset=facts,
+                        ipc=ipc,
+                        selection=selection,
+                        labels=labels,
+                        teacher=teacher,
+                        seeds=seeds,
+                        student=student,
+                        store=None if teacher is None or finder is None else finder.store.id,
+                    )
+
+
+def _facts(dataset: beton_builder.Dataset) -> DatasetFacts:
+    test_images = dataset.split("test").num_samples if dataset.has_split("test") else 0
+    return DatasetFacts(
+        id=dataset.id,
+        mean=tuple(dataset.mean),
+        std=tuple(dataset.std),
+        channels=dataset.channels,
+        num_classes=dataset.num_classes,
+        evaluation_images=test_images + len(dataset.validation_indices),
+    )
+
+
+def _resolution(grid: Grid, dataset: beton_builder.Dataset, labelled: int | None) -> int:
+    """The students' resolution: as asked, else that of the labelled images, else the dataset's."""
+    found = grid.student.resolution or labelled
+    if found is None and dataset.height == dataset.width:
+        found = dataset.height
+    if found is None:
+        raise UsageError(
+            f"the images of {dataset.path} are not all of one square size, so students need a "
+            "resolution: add --set student.resolution=64"
+        )
+    return found
+
+
+def _check_subsets(trials: Iterable[Trial], dataset: beton_builder.Dataset) -> None:
+    """Raise UsageError where a class has too few images; the largest IPC speaks for the others."""
+    largest: dict[str, int] = {}
+    for trial in trials:
+        largest[trial.selection] = max(trial.ipc, largest.get(trial.selection, 0))
+    labels, candidates = sample_pool(dataset)
+    for name, ipc in largest.items():
+        selection_named(name)(labels, candidates, ipc, 0, dataset.classes)
+
+
+def _check_depths(trials: Iterable[Trial]) -> None:
+    """Raise UsageError where images are too small for a ConvNet's depth."""
+    for model, resolution in dict.fromkeys(trial.shape[:2] for trial in trials):
+        if model.startswith("convnet"):
+            build_model(model, num_classes=2, channels=1, resolution=resolution, init_seed=0)
+
+
+def amount_of_work(trials: Sequence[Trial]) -> dict[str, Any]:
+    """What trials amount to: images, records, and the shapes among which compiled steps differ.
+
+    ``shapes``: a row each, most images first; ``record_bytes``: of their records, about.
+    """
+    count: Counter[tuple[Shape, int]] = Counter()
+    images: Counter[tuple[Shape, int]] = Counter()
+    record_bytes: dict[tuple[int, int], int] = {}  # one of each length speaks for the others
+    total_bytes = 0
+    for trial in trials:
+        key = trial.shape, trial.ipc
+        count[key] += 1
+        images[key] += trial.training_images
+        checkpoints = len(trial.teacher.checkpoints) if trial.teacher else 0
+        alike = checkpoints, trial.student.evaluations
+        if alike not in record_bytes:
+            record_bytes[alike] = trial.record_bytes()
+        total_bytes += record_bytes[alike]
     return {
-        **images,
-        "store": store_id,
-        "view": view.id,
-        "codec": view.codec,
-        "checkpoints": [view.checkpoint_id(cell["expert_epoch"])],
+        "training_images": sum(images.values()),
+        "evaluation_images": sum(trial.evaluation_images for trial in trials),
+        "record_bytes": total_bytes,
+        "shapes": [
+            {
+                "model": shape.model,
+                "resolution": shape.resolution,
+                "ipc": ipc,
+                "batch_sizes": list(shape.batch_sizes),
+                "trials": count[shape, ipc],
+                "training_images": total,
+            }
+            for (shape, ipc), total in images.most_common()
+        ],
     }
 
 
-def _expert_epochs(grid: Grid, view: labelstore.LabelView) -> list[int]:
-    have = list(view.epochs)
-    if grid.expert_epochs == "all":
-        return have
-    for epoch in grid.expert_epochs:
-        if epoch not in have:
-            raise UsageError(
-                f"expert epoch {epoch} is not in the label store (it has "
-                f"{', '.join(map(str, have)) or 'none'}): write it with "
-                f"`{view.dump_command([epoch])}`"
-            )
-    return sorted(grid.expert_epochs)
+def recorded_plan(grids: Sequence[Grid], trials: Sequence[Trial]) -> dict[str, Any]:
+    """What a sweep's head says was asked for.
+
+    One grid whose trials are the product of IPC, labels, expert epochs, temperatures and seeds says
+    so, with everything resolved; anything else is recorded as it was asked for, under ``grids``.
+    """
+    asked = [grid.model_dump(mode="json") for grid in grids]
+    if len(grids) != 1 or not _is_plain(grids[0]):
+        return {"grids": asked}
+    epochs = {trial.cell["expert_epoch"] for trial in trials} - {None}
+    resolution = trials[0].student.resolution
+    (student,) = grids[0].student.recipes(resolution)
+    return asked[0] | {
+        "expert_epochs": sorted(epochs),
+        "student": student.model_dump(mode="json"),
+    }
+
+
+def _is_plain(grid: Grid) -> bool:
+    one_value = (grid.expert, grid.view, grid.codec, grid.subset_seed)
+    apart = (grid.init_seed, grid.order_seed, grid.augment_seed)
+    student = (getattr(grid.student, name) for name in StudentAxes.model_fields)
+    return (
+        {*grid.labels} <= {"soft", "hard"}
+        and len(grid.selection) == 1
+        and grid.ensemble == [None]
+        and grid.expert != "all"
+        and not any(isinstance(value, list) for value in (*one_value, *student))
+        and not any(seed is not None for seed in apart)
+        and not any(change.expert_epochs for change in grid.by_ipc.values())
+    )

@@ -1,111 +1,119 @@
-"""Train the students of trials, one after the other, in one process.
+"""Train the students of any trials, one after the other, in one process.
 
-Images, evaluation sets and the compiled network stay between trials; a trial brings its seeds, its
-subset and its labels, both read by sample id.
+Images, evaluation sets, labels and the compiled networks stay between trials; a trial brings its
+seeds, its subset and its labels, both read by sample id. Nothing is written: a record is returned.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 import beton_builder
 import labelstore
-from engine.errors import EngineError
-from engine.experiments import hard_targets, select_random
+from engine.errors import MismatchError
+from engine.experiments import Samples, selection_named
 from engine.loading import Resident, load_resident
-from engine.sweep.ledger import Ledger
-from engine.sweep.plan import Grid, Trial
+from engine.sweep.plan import sample_pool
+from engine.sweep.teachers import Teacher
+from engine.sweep.trial import SubsetKey, Trial
 from engine.training import StudentTrainer
 from engine.training.evaluate import EVALUATION_BATCH, count_correct
-from engine.training.launch import Progress
-from engine.training.precision import Arithmetic
+from engine.training.precision import Arithmetic, choose_arithmetic, keep_freed_memory
 from engine.training.step import Network
 from engine.training.student import Subset
 
+__all__ = ["RunnerFactory", "TrialRunner", "pick_accuracies", "sample_pool"]
 
-def sample_pool(dataset: beton_builder.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the train split, and the sample ids students may see: all but validation's."""
-    labels = np.asarray(dataset.split("train").labels, dtype=np.int64)
-    return labels, np.setdiff1d(np.arange(len(labels)), dataset.validation_indices)
+KEPT_NETWORKS = 4
+KEPT_SUBSETS = 2
+KEPT_RESOLUTIONS = 2
+
+Kept = TypeVar("Kept")
+
+
+class _Recent(Generic[Kept]):
+    """The few things used last; what falls out is made again when it is needed."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        if key not in self._kept:
+            while len(self._kept) >= self.most:  # before the new one takes memory, too
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerFactory:
+    """Makes a runner in whatever process it is called; pickled, it is two paths and a word."""
+
+    data: str
+    labels: str | None
+    precision: str
+
+    def __call__(self) -> TrialRunner:
+        keep_freed_memory()
+        dataset = beton_builder.open_dataset(self.data)
+        store = None
+        if self.labels is not None:
+            store = labelstore.open_store(
+                self.labels, dataset_id=dataset.id, classes=dataset.classes
+            )
+        return TrialRunner(dataset, store, choose_arithmetic(self.precision))
 
 
 class TrialRunner:
-    """What all trials of one process share: images, evaluation and the compiled network."""
+    """What all trials of one process share: images, evaluation sets and compiled networks.
+
+    ``seconds``: where the time of all its trials went. Trials of one shape and subset next to each
+    other are fastest; results don't depend on the order.
+    """
 
     def __init__(
         self,
         dataset: beton_builder.Dataset,
-        view: labelstore.LabelView | None,
-        grid: Grid,
-        ledger: Ledger,
+        store: labelstore.LabelStore | None,
         arithmetic: Arithmetic,
     ) -> None:
         self.dataset = dataset
-        self.view = view
-        self.ledger = ledger
-        self.labels, self.candidates = sample_pool(dataset)
+        self.store = store
         self.arithmetic = arithmetic
-        self.resolution = grid.student.resolution or 0
-        self.trainer = StudentTrainer(
-            grid.student.model,
-            num_classes=dataset.num_classes,
-            channels=dataset.channels,
-            resolution=self.resolution,
-            mean=dataset.mean,
-            std=dataset.std,
-            arithmetic=self.arithmetic,
-        )
-        self.evaluations = self._evaluation_images()
+        self.labels, self.candidates = sample_pool(dataset)
         self.seconds = {"setup": 0.0, "compile": 0.0, "steps": 0.0, "evaluation": 0.0}
-        self._subset: tuple[object, Subset] | None = None
-
-    def _evaluation_images(self) -> dict[str, Resident | None]:
-        images: dict[str, Resident | None] = {"test": None, "validation": None}
-        device = self.arithmetic.device
-        if self.dataset.has_split("test"):
-            images["test"] = load_resident(
-                self.dataset, "test", resolution=self.resolution, device=device
-            )
-        if len(self.dataset.validation_indices):
-            images["validation"] = load_resident(
-                self.dataset,
-                "train",
-                indices=self.dataset.validation_indices,
-                resolution=self.resolution,
-                device=device,
-            )
-        return images
-
-    def run_all(self, trials: list[Trial], progress: Progress) -> None:
-        work = [t.cell["ipc"] * self.dataset.num_classes * t.student.epochs for t in trials]
-        total, done = sum(work), 0
-
-        def at(seen: int, _total: int) -> None:
-            progress("train students", done + seen, total)
-
-        for number, trial in enumerate(trials):
-            self.ledger.write(self.run(trial, at))
-            done += work[number]
-            progress("train students", done, total)
+        self._trainers: _Recent[StudentTrainer] = _Recent(KEPT_NETWORKS)
+        self._images: _Recent[Resident] = _Recent(KEPT_SUBSETS)
+        self._evaluation: _Recent[dict[str, Resident | None]] = _Recent(KEPT_RESOLUTIONS)
+        self._views: dict[tuple[str, str, str], labelstore.LabelView] = {}
 
     def run(self, trial: Trial, progress: Callable[[int, int], None]) -> dict[str, Any]:
-        """Train one student; returns its record, of a failure too."""
+        """Train one student; returns its record, of a failure too, with the traceback.
+
+        Args:
+            trial: one of this dataset, with labels of this store.
+            progress: called with (images seen, images in all).
+        """
         record = trial.identity()
         environment = self.arithmetic.describe()
         try:
             started = time.perf_counter()
             subset = self._subset_of(trial)
+            trainer, evaluate = self._trainer_of(trial), self._evaluation_of(trial)
             setup = time.perf_counter() - started
-            outcome = self.trainer.train(
-                subset, trial.student, trial.seeds, self._evaluate, progress=progress
-            )
-        except (EngineError, labelstore.LabelStoreError, RuntimeError, MemoryError):
+            outcome = trainer.train(subset, trial.student, trial.seeds, evaluate, progress=progress)
+        except Exception:
             return record | {
                 "status": "failed",
                 "error": traceback.format_exc(),
@@ -126,44 +134,106 @@ class TrialRunner:
             "environment": environment,
         }
 
-    def _subset_of(self, trial: Trial) -> Subset:
-        """Images of the trial's subset (kept for the next trial on the same one), and targets."""
-        key = (trial.cell["ipc"], trial.seeds.subset_seed)
-        if self._subset is None or self._subset[0] != key:
-            ids = select_random(
-                self.labels,
-                self.candidates,
-                trial.cell["ipc"],
-                trial.seeds.subset_seed,
-                self.dataset.classes,
-            )
-            resident = load_resident(
-                self.dataset,
-                "train",
-                indices=ids,
-                resolution=self.resolution,
-                device=self.arithmetic.device,
-            )
-            self._subset = (
-                key,
-                Subset(images_nchw=resident.images, targets_nk=torch.empty(0), ids=ids),
-            )
-        chosen = self._subset[1]
-        if trial.cell["labels"] == "hard":
-            targets = hard_targets(self.labels[chosen.ids], self.dataset.num_classes)
-        else:
-            assert self.view is not None
-            targets = self.view.probabilities(
-                trial.cell["expert_epoch"], chosen.ids, temperature=trial.cell["temperature"]
-            )
-        return Subset(
-            images_nchw=chosen.images_nchw,
-            targets_nk=torch.from_numpy(targets),
-            ids=chosen.ids,
+    def _trainer_of(self, trial: Trial) -> StudentTrainer:
+        shape = trial.shape
+        return self._trainers.get(
+            (shape.model, shape.resolution),
+            lambda: StudentTrainer(
+                shape.model,
+                num_classes=shape.num_classes,
+                channels=shape.channels,
+                resolution=shape.resolution,
+                mean=self.dataset.mean,
+                std=self.dataset.std,
+                arithmetic=self.arithmetic,
+            ),
         )
 
-    def _evaluate(self, network: Network) -> dict[str, float | None]:
-        return {name: self._accuracy(network, images) for name, images in self.evaluations.items()}
+    def _subset_of(self, trial: Trial) -> Subset:
+        if trial.dataset.id != self.dataset.id:
+            raise MismatchError(
+                f"trial {trial.id} is of dataset {trial.dataset.id}, but {self.dataset.path} is "
+                f"dataset {self.dataset.id}; give the --data that it was planned for"
+            )
+        key = trial.subset
+        images = self._images.get(key, lambda: self._load_images(key))
+        ids = images.ids.cpu().numpy()
+        return Subset(
+            images_nchw=images.images,
+            targets_nk=torch.from_numpy(self._targets(trial, ids)),
+            ids=ids,
+        )
+
+    def _load_images(self, key: SubsetKey) -> Resident:
+        ids = selection_named(key.selection)(
+            self.labels, self.candidates, key.ipc, key.subset_seed, self.dataset.classes
+        )
+        return load_resident(
+            self.dataset,
+            "train",
+            indices=ids,
+            resolution=key.resolution,
+            device=self.arithmetic.device,
+        )
+
+    def _targets(self, trial: Trial, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Target probabilities of sample ids (n,): float32 (n, k)."""
+        # Labels are part of the data: students of one subset share what a transform draws.
+        samples = Samples(labels=self.labels[ids], ids=ids, seed=trial.seeds.subset_seed)
+        if trial.teacher is None:
+            nothing = np.zeros((len(ids), self.dataset.num_classes), np.float32)
+            return trial.labels(nothing, samples)
+        probabilities = self._teach(trial.teacher, ids, trial.labels.temperature)
+        return trial.labels.after_softmax(probabilities, samples)
+
+    def _teach(
+        self, teacher: Teacher, ids: npt.NDArray[np.int64], temperature: float
+    ) -> npt.NDArray[np.float32]:
+        """softmax(logits / temperature), of the mean logits where the teacher is an ensemble."""
+        views = [self._view(expert, teacher) for expert in teacher.experts]
+        found = tuple(view.checkpoint_id(epoch) for view in views for epoch in teacher.epochs)
+        if found != teacher.checkpoints:
+            raise MismatchError(
+                f"{views[0].folder} has labels of checkpoints {', '.join(found)}, but the trial "
+                f"was planned for {', '.join(teacher.checkpoints)}; plan the sweep again"
+            )
+        if len(found) == 1:
+            return views[0].probabilities(teacher.epochs[0], ids, temperature=temperature)
+        assert self.store is not None
+        ensemble = self.store.ensemble(teacher.epochs, teacher.experts, teacher.view, teacher.codec)
+        return ensemble.probabilities(ids, temperature=temperature)
+
+    def _view(self, expert: str, teacher: Teacher) -> labelstore.LabelView:
+        if self.store is None:
+            raise MismatchError("the trial needs soft labels, and there is no label store")
+        name = expert, teacher.view, teacher.codec
+        if name not in self._views:
+            self._views[name] = self.store.view(*name)
+        return self._views[name]
+
+    def _evaluation_of(self, trial: Trial) -> Callable[[Network], dict[str, float | None]]:
+        resolution = trial.shape.resolution
+        sets = self._evaluation.get(resolution, lambda: self._evaluation_images(resolution))
+        return lambda network: {
+            name: self._accuracy(network, images) for name, images in sets.items()
+        }
+
+    def _evaluation_images(self, resolution: int) -> dict[str, Resident | None]:
+        images: dict[str, Resident | None] = {"test": None, "validation": None}
+        device = self.arithmetic.device
+        if self.dataset.has_split("test"):
+            images["test"] = load_resident(
+                self.dataset, "test", resolution=resolution, device=device
+            )
+        if len(self.dataset.validation_indices):
+            images["validation"] = load_resident(
+                self.dataset,
+                "train",
+                indices=self.dataset.validation_indices,
+                resolution=resolution,
+                device=device,
+            )
+        return images
 
     def _accuracy(self, network: Network, images: Resident | None) -> float | None:
         if images is None:

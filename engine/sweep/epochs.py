@@ -1,0 +1,115 @@
+"""How a grid names expert epochs: `13`, `4-10`, `0-40:4`, `all`, `best`, and lists of them.
+
+Parsing knows no label store; choosing among the epochs of one comes after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from engine.errors import UsageError
+
+WORDS = ("all", "best")
+RANGE = re.compile(r"(?P<first>\d{1,9})(\s*-\s*(?P<last>\d{1,9})(\s*:\s*(?P<step>\d{1,9}))?)?")
+MOST_EPOCHS = 100_000
+
+
+def parse_epochs(given: Any) -> list[int | str]:
+    """Epochs as typed, alone or in a list, with commas or without, to a list of canonical parts.
+
+    Returns numbers, ranges ``first-last`` or ``first-last:step`` (both ends included) and the words
+    ``all`` and ``best``, in the order typed.
+
+    Raises:
+        ValueError: a part is none of these, a range runs backwards, or a part is there twice.
+    """
+    typed = given if isinstance(given, list | tuple) else [given]
+    parts: list[int | str] = []
+    for each in typed:
+        pieces = each.split(",") if isinstance(each, str) else [each]
+        parts.extend(_parse_part(piece) for piece in pieces)
+    if len(set(parts)) != len(parts):
+        raise ValueError("the same value twice")
+    return parts
+
+
+EpochList = Annotated[list[int | str], BeforeValidator(parse_epochs), Field(min_length=1)]
+
+
+def _parse_part(piece: Any) -> int | str:
+    text = str(piece).strip()
+    if text in WORDS:
+        return text
+    match = RANGE.fullmatch(text)
+    if isinstance(piece, bool) or not isinstance(piece, int | str) or match is None:
+        raise ValueError(
+            f"{piece!r} names no expert epochs; write 13, 4-10, 0-40:4, all, best or a list of them"
+        )
+    first = int(match["first"])
+    if match["last"] is None:
+        return first
+    last, step = int(match["last"]), int(match["step"] or 1)
+    if last < first:
+        raise ValueError(f"the range {text!r} runs backwards; write {last}-{first}")
+    if step < 1:
+        raise ValueError(f"the range {text!r} never moves; write a step of at least 1")
+    if (last - first) // step >= MOST_EPOCHS:
+        raise ValueError(f"{text!r} means more than {MOST_EPOCHS:,} epochs")
+    return f"{first}-{last}" + (f":{step}" if step > 1 else "")
+
+
+def is_epochs(text: str) -> bool:
+    """Whether a text names epochs (and not, say, an expert)."""
+    return text in WORDS or RANGE.fullmatch(text.strip()) is not None
+
+
+def choose_epochs(
+    parts: Sequence[int | str],
+    there: Sequence[int],
+    *,
+    best: Callable[[], int],
+    dump_command: Callable[[list[int]], str],
+) -> list[int]:
+    """The epochs that ``parts`` mean among those that are ``there``: ascending, each once.
+
+    Args:
+        parts: as :func:`parse_epochs` returns them.
+        there: complete epochs of the labels.
+        best: the epoch that ``best`` stands for; called only if it is asked for.
+        dump_command: the command that writes missing epochs, for the error.
+
+    Raises:
+        UsageError: an epoch is not there, or none is.
+    """
+    wanted: set[int] = set()
+    for part in parts:
+        if part == "all":
+            wanted.update(there)
+        elif part == "best":
+            wanted.add(best())
+        else:
+            wanted.update(_numbers(part))
+    missing = sorted(wanted - set(there))
+    if missing or not wanted:
+        many = len(missing) > 1
+        which = f"{'s' * many} {', '.join(map(str, missing))} {'are' if many else 'is'}"
+        raise UsageError(
+            f"expert epoch{which} not in the label store (it has "
+            f"{', '.join(map(str, there)) or 'none'}): write {'them' if many else 'it'} with "
+            f"`{dump_command(missing)}`"
+            if missing
+            else "the label store has no complete epoch: write all with "
+            f"`{dump_command([0]).rpartition(' --epochs')[0]} --all-epochs`"
+        )
+    return sorted(wanted)
+
+
+def _numbers(part: int | str) -> range:
+    match = RANGE.fullmatch(str(part))
+    assert match is not None
+    first = int(match["first"])
+    return range(first, int(match["last"] or first) + 1, int(match["step"] or 1))
