@@ -143,7 +143,7 @@ class Progress:
 
         live = Live(
             get_renderable=self._bars,
-            console=_console(self._stream),
+            console=console_on(self._stream),
             refresh_per_second=2,
             transient=True,
             redirect_stdout=False,
@@ -196,7 +196,7 @@ class _Descriptor:
         return True
 
 
-def _console(stream: TextIO) -> "Console":
+def console_on(stream: TextIO) -> "Console":
     from rich.console import Console
 
     return Console(file=_Descriptor(stream.fileno()))  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration, as YAML.")
 ]
 
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "ray")
 
 
 def build_beton(
@@ -165,12 +165,35 @@ def sweep_students(
     ] = None,
     expert_epochs: Annotated[
         str | None,
-        typer.Option("--expert-epochs", metavar="LIST", help="Whose labels, such as 5,13 or 1-9."),
+        typer.Option(
+            "--expert-epochs",
+            metavar="LIST",
+            help="Whose labels: 5,13 or 1-9 or 0-40:4, all, best.",
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="LIST", help="Seeds, such as 0,1,2.")
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="Where trials run: local.")] = "local",
+    executor: Annotated[
+        str, typer.Option("--executor", help="Where trials run: local or ray.")
+    ] = "local",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="Processes that train at once.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, metavar="N", help="Of a trial whose worker died.")
+    ] = 2,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, such as auto."),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float, typer.Option("--gpus-per-worker", min=0, help="Of a Ray worker; 0.25 shares one.")
+    ] = 0.0,
     settings: Settings = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -182,7 +205,6 @@ def sweep_students(
     """
     one_of(executor, EXECUTORS, "--executor")
     ipc_list = parse_optional_numbers(ipc, "--ipc", minimum=1)
-    epoch_list = parse_optional_numbers(expert_epochs, "--expert-epochs")
     seed_list = parse_optional_numbers(seeds, "--seeds")
     overrides = parse_settings(settings)
 
@@ -195,9 +217,14 @@ def sweep_students(
             out=out,
             config=config,
             ipc=ipc_list,
-            expert_epochs=epoch_list,
+            expert_epochs=expert_epochs,
             seeds=seed_list,
             executor=executor,
+            workers=workers,
+            threads=threads,
+            retries=retries,
+            ray_address=ray_address,
+            gpus_per_worker=gpus_per_worker,
             overrides=overrides,
             dry_run=dry_run,
             progress=progress,

@@ -1,9 +1,9 @@
-"""Run a sweep on this machine: the trials of a plan that the ledger does not have yet."""
+"""Run a sweep: the trials of a plan that the ledger does not have yet, here or on a cluster."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,22 @@ import numpy as np
 import beton_builder
 import labelstore
 from engine.analysis import MEASURES, parse_trial, split_into_panels
-from engine.configuration import load_configuration
 from engine.errors import UsageError
-from engine.experiments import select_random
-from engine.models import check_model_name
 from engine.records import sole_writer
+from engine.sweep.grid import Grid, load_grids
 from engine.sweep.ledger import Ledger
-from engine.sweep.plan import Grid, Trial, plan_trials
-from engine.sweep.trial_runner import TrialRunner, sample_pool
+from engine.sweep.local import run_local
+from engine.sweep.plan import amount_of_work, plan_trials, recorded_plan
+from engine.sweep.ray_cluster import run_on_ray
+from engine.sweep.recording import Event, Outcome
+from engine.sweep.status import StatusFile
+from engine.sweep.teachers import experts_views
+from engine.sweep.trial import Trial
+from engine.sweep.trial_runner import RunnerFactory
 from engine.training.launch import Progress, no_progress
-from engine.training.precision import Arithmetic, choose_arithmetic, keep_freed_memory
+from engine.training.precision import Arithmetic, choose_arithmetic
+
+EXECUTORS = ("local", "ray")
 
 
 def sweep_students(
@@ -31,12 +37,18 @@ def sweep_students(
     *,
     config: str | Path | None = None,
     ipc: Sequence[int] | None = None,
-    expert_epochs: Sequence[int] | None = None,
+    expert_epochs: Sequence[int | str] | str | None = None,
     seeds: Sequence[int] | None = None,
     executor: str = "local",
+    workers: int = 1,
+    threads: int | None = None,
+    retries: int = 2,
+    ray_address: str | None = None,
+    gpus_per_worker: float = 0.0,
     overrides: Mapping[str, Any] | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Train the students of a grid; finished trials are skipped, failed ones run again.
 
@@ -44,116 +56,172 @@ def sweep_students(
         data: the dataset; images and labels are read from it by sample id.
         labels: a label store of that dataset, or None for hard labels alone.
         out: folder of the sweep, created where it is missing, else extended.
-        config: grid, as a YAML file or a preset's name.
-        ipc, expert_epochs, seeds: override the grid's.
-        executor: ``local``, this process.
-        overrides: further dotted keys of the grid, such as ``student.epochs``.
+        config: the plan, as a YAML file or a preset's name: a grid, or several under ``grids:``.
+        ipc, expert_epochs, seeds: override every grid's.
+        executor: ``local``, this machine; ``ray``, the actors of a Ray cluster.
+        workers: processes of this machine that train at once; one is this process itself.
+        threads: of each worker; without it, an equal share of the cores. Actors have 1.
+        retries: how many more workers may die of a trial before it is recorded as failed.
+        ray_address: of the cluster; without it, Ray is started on this machine.
+        gpus_per_worker: GPUs of a Ray actor, a fraction to share one.
+        overrides: further dotted keys of the grids, such as ``student.epochs``.
         dry_run: return the plan and touch nothing.
+        on_event: told what happens, as dicts (`engine.sweep.recording`).
 
     Raises:
-        ConfigurationError, UsageError, MismatchError; labelstore.LabelStoreError where the store
-        belongs to another dataset.
+        ConfigurationError, UsageError, MismatchError; RankError where no worker starts;
+        labelstore.LabelStoreError where the store belongs to another dataset.
     """
-    if executor != "local":
-        raise UsageError(f"executor {executor!r}: expected local")
+    if executor not in EXECUTORS:
+        raise UsageError(f"executor {executor!r}: expected {' or '.join(EXECUTORS)}")
     dataset = beton_builder.open_dataset(data)
     given = {"ipc": ipc, "expert_epochs": expert_epochs, "seeds": seeds}
-    values = {key: list(value) for key, value in given.items() if value is not None}
-    grid = load_configuration(Grid, config, {**values, **(overrides or {})})
-    view, store_id = _open_labels(labels, dataset, grid)
-    grid = _resolve_student(grid, dataset, view)
-    trials = plan_trials(grid, dataset, view, store_id)
-    select_random(*sample_pool(dataset), max(grid.ipc), 0, dataset.classes)
+    values = {
+        key: value if isinstance(value, str) else list(value)
+        for key, value in given.items()
+        if value is not None
+    }
+    grids = load_grids(config, {**values, **(overrides or {})})
+    store = _open_labels(labels, dataset)
+    trials = plan_trials(grids, dataset, store)
+    asked = recorded_plan(grids, trials)
     ledger = Ledger(out)
-    head = _head(grid, dataset, view)
+    head = _head(asked, grids, dataset, store) | {"sources": _sources(data, labels)}
     ledger.check(head["dataset"])
     to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
     if dry_run:
-        return _plan(grid, dataset, out, trials, to_run)
+        return _plan(asked, dataset, out, trials, to_run)
     started = time.perf_counter()
-    runner = None
+    outcome = Outcome()
     with sole_writer(ledger.path):
-        arithmetic = _choose_arithmetic(grid, ledger)
+        arithmetic = _choose_arithmetic(grids, ledger)
         ledger.begin({**head, "precision": arithmetic.precision})
         to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
-        if to_run:
-            keep_freed_memory()
-            runner = TrialRunner(dataset, view, grid, ledger, arithmetic)
-            runner.run_all(to_run, progress or no_progress)
-    records = [ledger.trial_path(t.id) for t in trials]
-    return _summary(ledger, trials, to_run, runner, time.perf_counter() - started, len(records))
+        listeners: list[Callable[[Event], None]] = [StatusFile(ledger.path)]
+        listeners.append(_Images(to_run, progress or no_progress))
+        if on_event is not None:
+            listeners.append(on_event)
+        tell = _all_of(listeners)
+        make_runner = RunnerFactory(**head["sources"], precision=arithmetic.precision)
+        if to_run and executor == "ray":
+            outcome = run_on_ray(
+                to_run,
+                make_runner,
+                ledger.write,
+                address=ray_address,
+                threads=threads or 1,
+                gpus=gpus_per_worker,
+                retries=retries,
+                on_event=tell,
+            )
+        elif to_run:
+            outcome = run_local(
+                to_run,
+                make_runner,
+                ledger.write,
+                workers=workers,
+                threads=threads,
+                retries=retries,
+                on_event=tell,
+            )
+    return _summary(ledger, trials, to_run, outcome, time.perf_counter() - started)
+
+
+class _Images:
+    """Events to progress: images trained on, of all that the trials will be trained on."""
+
+    def __init__(self, trials: Sequence[Trial], progress: Progress) -> None:
+        self._images = {trial.id: trial.training_images for trial in trials}
+        self._total = sum(self._images.values())
+        self._done = 0
+        self._under_way: dict[int, int] = {}
+        self._progress = progress
+
+    def __call__(self, event: Event) -> None:
+        if event["event"] == "trial_progress":
+            self._under_way[event["worker"]] = event["seen"]
+        elif event["event"] == "trial_finished":
+            self._done += self._images[event["id"]]
+            self._under_way.pop(event["worker"], None)
+        elif event["event"] in ("trial_started", "worker_died"):
+            self._under_way.pop(event["worker"], None)
+        else:
+            return
+        seen = min(self._total, self._done + sum(self._under_way.values()))
+        self._progress("train students", seen, self._total)
+
+
+def _all_of(listeners: Sequence[Callable[[Event], None]]) -> Callable[[Event], None]:
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+def _sources(data: str | Path, labels: str | Path | None) -> dict[str, str | None]:
+    """Where workers, and `engine why`, find what the trials are made of."""
+    return {
+        "data": str(Path(data).absolute()),
+        "labels": None if labels is None else str(Path(labels).absolute()),
+    }
 
 
 def _open_labels(
-    labels: str | Path | None, dataset: beton_builder.Dataset, grid: Grid
-) -> tuple[labelstore.LabelView | None, str]:
+    labels: str | Path | None, dataset: beton_builder.Dataset
+) -> labelstore.LabelStore | None:
     if labels is None:
-        return None, ""
-    store = labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
-    view = store.view(grid.expert, grid.view, grid.codec)
-    if view.crops:
-        raise UsageError(
-            f"{view.folder} has labels of {view.crops} crops of every image, and students train on "
-            "whole images: choose another view, such as --set view=plain"
-        )
-    return view, store.id
+        return None
+    return labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
 
 
-def _resolve_student(
-    grid: Grid, dataset: beton_builder.Dataset, view: labelstore.LabelView | None
-) -> Grid:
-    check_model_name(grid.student.model)
-    resolution = grid.student.resolution
-    if resolution is None and view is not None:
-        resolution = view.identity.get("transform", {}).get("resolution")
-    if resolution is None:
-        resolution = dataset.height if dataset.height == dataset.width else None
-    if resolution is None:
-        raise UsageError(
-            f"the images of {dataset.path} are not all of one square size, so students need a "
-            "resolution: add --set student.resolution=64"
-        )
-    student = grid.student.model_copy(update={"resolution": resolution})
-    return grid.model_copy(update={"student": student})
-
-
-def _choose_arithmetic(grid: Grid, ledger: Ledger) -> Arithmetic:
+def _choose_arithmetic(grids: Sequence[Grid], ledger: Ledger) -> Arithmetic:
     """The precision the sweep began in, so that a resume can't mix two under ``auto``."""
-    asked = grid.student.precision
+    precisions = sorted({grid.student.precision for grid in grids})
+    if len(precisions) > 1:
+        raise UsageError(
+            f"the grids ask for precisions {' and '.join(precisions)}, and a sweep has one: "
+            "add --set student.precision=auto"
+        )
+    asked = precisions[0]
     if asked == "auto" and ledger.exists():
         asked = ledger.head().get("precision", asked)
     return choose_arithmetic(asked)
 
 
 def _plan(
-    grid: Grid,
+    asked: dict[str, Any],
     dataset: beton_builder.Dataset,
     out: str | Path,
     trials: list[Trial],
     to_run: list[Trial],
 ) -> dict[str, Any]:
-    images = sum(trial.cell["ipc"] * dataset.num_classes * trial.student.epochs for trial in to_run)
     return {
         "plan": "sweep-students",
         "out": str(out),
         "dataset": dataset.name,
-        "grid": grid.model_dump(mode="json"),
+        "grid": asked,
         "trials": len(trials),
         "trials_done": len(trials) - len(to_run),
         "trials_to_run": len(to_run),
-        "training_images": images,
+        **amount_of_work(to_run),
     }
 
 
 def _head(
-    grid: Grid, dataset: beton_builder.Dataset, view: labelstore.LabelView | None
+    asked: dict[str, Any],
+    grids: Sequence[Grid],
+    dataset: beton_builder.Dataset,
+    store: labelstore.LabelStore | None,
 ) -> dict[str, Any]:
-    experts = []
-    if view is not None:
-        experts = [
+    experts: dict[str, dict[str, Any]] = {}
+    for view in experts_views(grids, store):
+        run_id = view.identity.get("run_id", view.id)  # imported labels have no run
+        experts.setdefault(
+            run_id,
             {
                 "name": view.expert,
-                "run_id": view.identity.get("run_id", view.id),  # imported labels have no run
+                "run_id": run_id,
                 "epochs": {
                     str(epoch): {
                         "test": view.about(epoch).get("test_accuracy"),
@@ -162,18 +230,18 @@ def _head(
                     }
                     for epoch in view.epochs
                 },
-            }
-        ]
+            },
+        )
     return {
         "kind": "sweep",
-        "plan": grid.model_dump(mode="json"),
+        "plan": asked,
         "dataset": {
             "id": dataset.id,
             "name": dataset.name,
             "num_classes": dataset.num_classes,
             "classes": list(dataset.classes),
         },
-        "experts": experts,
+        "experts": list(experts.values()),
     }
 
 
@@ -181,9 +249,8 @@ def _summary(
     ledger: Ledger,
     trials: list[Trial],
     ran: list[Trial],
-    runner: TrialRunner | None,
+    outcome: Outcome,
     seconds: float,
-    total: int,
 ) -> dict[str, Any]:
     wanted = {trial.id for trial in trials}
     records = [record for record in ledger.records() if record["id"] in wanted]
@@ -191,14 +258,23 @@ def _summary(
     return {
         "status": "swept" if ran else "finished already",
         "sweep": str(ledger.path),
-        "trials": total,
+        "trials": len(trials),
         "ran": len(ran),
         "failed": len(failed),
         "errors": sorted({record["error"].strip().splitlines()[-1] for record in failed}),
+        "workers_lost": outcome.workers_lost,
         "seconds": seconds,
-        "seconds_by_part": runner.seconds if runner else {},
+        "seconds_by_part": outcome.seconds,
+        "bottleneck": _bottleneck(outcome.seconds),
         "table": _table(records),
     }
+
+
+def _bottleneck(seconds: Mapping[str, float]) -> str:
+    """Where the workers' time went, largest part first."""
+    total = sum(seconds.values())
+    parts = sorted(seconds.items(), key=lambda part: -part[1]) if total else []
+    return ", ".join(f"{part} {spent / total:.0%}" for part, spent in parts)
 
 
 def _table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

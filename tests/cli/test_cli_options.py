@@ -79,7 +79,7 @@ def test_unknown_names_are_refused_with_the_known_and_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("line", "known"),
     [
-        ("sweep-students --data d --out s --executor ray", "known: local"),
+        ("sweep-students --data d --out s --executor slurm", "known: local, ray"),
         ("build-beton --source s --out d --on-error ignore", "known: fail, skip"),
     ],
 )

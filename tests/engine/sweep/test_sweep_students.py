@@ -226,7 +226,7 @@ def test_hard_labels_need_no_store(small_data: Path, tmp_path: Path) -> None:
     [
         ({"ipc": [40]}, "IPC 40 is larger than the smallest class"),
         ({"expert_epochs": [9]}, r"epoch 9 is not in the label store.*--epochs 9"),
-        ({"executor": "slurm"}, "expected local"),
+        ({"executor": "slurm"}, "expected local or ray"),
         ({"overrides": {"student.model": "convnet-d9"}}, "unknown model"),
         ({"overrides": {"student.epoch": "3"}}, "did you mean epochs"),
         ({"seeds": [0, 0]}, "same value twice"),

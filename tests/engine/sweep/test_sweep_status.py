@@ -1,0 +1,190 @@
+"""What a sweep says of itself while it runs, and how the cores of a machine are shared out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
+
+from engine.errors import ArtefactError
+from engine.sweep.local import run_local
+from engine.sweep.packing import choose_packing, own_cores
+from engine.sweep.status import StatusFile, Watch, identify_process, is_same_process, sweep_status
+
+
+def watch(*events: tuple[float, str, dict[str, Any]]) -> Watch:
+    """What a sweep of 4 trials on 2 workers, 100 images each, looks like after some events."""
+    told = Watch()
+    start = {"pid": os.getpid(), "trials": 4, "work": 400, "workers": 2, "threads": 1}
+    told({"event": "sweep_started", "time": 100.0, **start})
+    for worker in (0, 1):
+        told({"event": "worker_started", "time": 100.0, "worker": worker, "pid": 70 + worker})
+        told({"event": "worker_ready", "time": 110.0, "worker": worker})
+    for time, kind, content in events:
+        told({"event": kind, "time": time, **content})
+    return told
+
+
+def begun(time: float, worker: int, name: str) -> tuple[float, str, dict[str, Any]]:
+    return time, "trial_started", {"worker": worker, "id": name, "cell": {"ipc": 1}, "work": 100}
+
+
+def ended(
+    time: float, worker: int | None, name: str, **content: Any
+) -> tuple[float, str, dict[str, Any]]:
+    trial = {"worker": worker, "id": name, "cell": {"ipc": 1}, "work": 100, "status": "done"}
+    known = {"error": None, "test": 0.5, "rate": 10.0, "seconds": {"steps": 8.0, "evaluation": 1.0}}
+    return time, "trial_finished", trial | known | content
+
+
+def test_a_snapshot_says_who_is_at_what_since_when() -> None:
+    halfway = {"worker": 0, "seen": 50, "total": 100}
+    told = watch(begun(110, 0, "a"), begun(111, 1, "b"), (115, "trial_progress", halfway))
+    first, second = told.snapshot()["workers"]
+    assert (first["pid"], first["state"], first["id"], first["since"]) == (70, "running", "a", 110)
+    assert (first["seen"], first["images_per_second"]) == (50, 10.0)
+    assert (second["id"], second["seen"], second["images_per_second"]) == ("b", 0, None)
+    assert told.snapshot()["trials"] == {
+        "total": 4, "done": 0, "failed": 0, "running": 2, "waiting": 2,
+    }  # fmt: skip
+
+
+def test_the_time_left_is_that_of_the_work_left_at_the_rate_so_far() -> None:
+    told = watch(begun(110, 0, "a"), begun(110, 1, "b"))
+    assert told.eta() is None
+    for event in (ended(120, 0, "a"), ended(120, 1, "b")):
+        told({"event": event[1], "time": event[0], **event[2]})
+    assert told.rate() == 200 / 10
+    assert told.eta() == 200 / 20
+
+
+def test_the_time_left_is_never_less_than_a_running_trial_needs() -> None:
+    """The last trial runs alone: half the workers, so half the rate."""
+    done = (ended(120, 0, name) for name in "abc")
+    told = watch(begun(110, 0, "d"), *done, begun(120, 0, "d"), (120, "tick", {}))
+    assert told.rate() == 300 / 10
+    assert told.eta() == pytest.approx(100 / 15)
+
+
+def test_failed_trials_are_no_progress_in_the_rate() -> None:
+    failed = ended(111, None, "a", status="failed", error="E", test=None, seconds={})
+    told = watch(failed, (120, "tick", {}))
+    assert told.rate() is None
+    assert told.snapshot()["trials"]["failed"] == 1
+
+
+def test_the_best_cell_is_the_one_with_the_highest_mean() -> None:
+    told = watch(
+        ended(120, 0, "a", cell={"ipc": 1}, test=0.9),
+        ended(121, 0, "b", cell={"ipc": 1}, test=0.3),
+        ended(122, 0, "c", cell={"ipc": 2}, test=0.7),
+    )
+    assert told.snapshot()["best"] == {"cell": {"ipc": 2}, "test": 0.7, "trials": 1}
+
+
+def test_the_shares_of_workers_time_add_up_to_one() -> None:
+    shares = watch(begun(110, 0, "a"), ended(120, 0, "a")).shares()
+    assert shares == pytest.approx({"steps": 0.8, "evaluation": 0.1, "other": 0.1})
+
+
+def test_a_worker_that_began_its_next_trial_before_the_last_was_durable_keeps_it() -> None:
+    told = watch(begun(110, 0, "a"), begun(118, 0, "b"), ended(119, 0, "a"))
+    assert told.snapshot()["workers"][0]["id"] == "b"
+    assert told.snapshot()["workers"][0]["since"] == 118
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_finished_sweep_leaves_a_status_that_says_so(tmp_path: Path, threads) -> None:
+    (tmp_path / "records").mkdir()
+    run_local(
+        [*fake_trials(6), FakeTrial(id="bad", act="raise")],
+        MakeFakes(),
+        lambda record: write_file(tmp_path / "records", record),
+        workers=1,
+        threads=threads,
+        on_event=StatusFile(tmp_path),
+    )
+    status = sweep_status(tmp_path)
+    assert (status["state"], status["alive"], status["workers"]) == ("finished", False, [])
+    assert (status["trials"]["done"], status["trials"]["failed"]) == (6, 1)
+    assert [file.name for file in tmp_path.iterdir() if "status" in file.name] == ["status.json"]
+
+
+def test_the_file_is_written_at_most_twice_a_second_and_at_the_end(tmp_path: Path) -> None:
+    now = [0.0]
+    status = StatusFile(tmp_path, clock=lambda: now[0])
+    written = []
+    status._write = lambda: written.append(now[0])  # type: ignore[method-assign]
+    start = {"pid": os.getpid(), "trials": 1, "work": 1, "workers": 1, "threads": 1}
+    status({"event": "sweep_started", "time": 0.0, **start})
+    for tenth in range(1, 23):
+        now[0] = tenth / 10
+        status({"event": "tick", "time": now[0]})
+    status({"event": "sweep_stopped", "time": now[0]})
+    assert written == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.2])
+
+
+def test_a_full_disk_does_not_stop_the_sweep(tmp_path: Path) -> None:
+    status = StatusFile(tmp_path / "gone")
+    start = {"pid": os.getpid(), "trials": 1, "work": 1, "workers": 1, "threads": 1}
+    status({"event": "sweep_started", "time": 0.0, **start})
+    assert status.watch.state == "running"
+
+
+def running_status(folder: Path, **driver: Any) -> dict[str, Any]:
+    snapshot = watch().snapshot()
+    snapshot["driver"] |= driver
+    (folder / "status.json").write_text(json.dumps(snapshot))
+    return sweep_status(folder)
+
+
+def test_a_driver_that_lives_is_told_from_one_that_died(tmp_path: Path) -> None:
+    assert running_status(tmp_path)["alive"] is True
+    recycled = running_status(tmp_path, start=1)
+    assert (recycled["state"], recycled["alive"]) == ("died", False)
+    rebooted = running_status(tmp_path, boot="another")
+    assert (rebooted["state"], rebooted["alive"]) == ("died", False)
+    elsewhere = running_status(tmp_path, host=f"not-{socket.gethostname()}")
+    assert (elsewhere["state"], elsewhere["alive"]) == ("running", None)
+
+
+def test_a_process_is_itself_until_it_dies() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    known = identify_process(process.pid)
+    assert is_same_process(known) is True
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert is_same_process(known) is False
+
+
+def test_a_sweep_without_a_status_is_refused_with_the_next_command(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no readable status\.json.*engine info"):
+        sweep_status(tmp_path)
+
+
+def test_the_fastest_packing_wins() -> None:
+    rates = {(1, 4): 100.0, (2, 2): 150.0, (4, 1): 120.0}
+    packing = choose_packing(4, lambda workers, threads: rates[workers, threads])
+    assert (packing.workers, packing.threads, packing.rates) == (2, 2, rates)
+    assert packing.reason == "2 workers × 2 threads: 150 images/s (1 × 4: 100, 4 × 1: 120)"
+
+
+def test_more_workers_must_be_worth_their_memory() -> None:
+    assert choose_packing(2, lambda workers, threads: 100 + workers).workers == 1
+    assert choose_packing(6, lambda workers, threads: workers, most_workers=3).workers == 3
+    with pytest.raises(ValueError, match="0 cores"):
+        choose_packing(0, lambda workers, threads: 1.0)
+
+
+def test_workers_that_fill_the_machine_get_cores_of_their_own() -> None:
+    assert own_cores(2, 2, [0, 1, 4, 5]) == [[0, 1], [4, 5]]
+    assert own_cores(2, 1, [0, 1, 4, 5]) == [[], []]
+    assert own_cores(3, 2, [0, 1]) == [[], [], []]
