@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import failures, inspection, labels, stages
+from cli import failures, inspection, labels, stages, sweeps
 from cli.presentation import as_json
 from cli.running import silence_stdout, write_stdout
 from cli.signals import Terminated, sigterm_raises
@@ -38,6 +38,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert-labels": labels.convert_labels,
     "import-labels": labels.import_labels,
     "sweep-students": stages.sweep_students,
+    "status": sweeps.status,
+    "results": sweeps.results,
+    "why": sweeps.why,
+    "diff": sweeps.diff,
     "report": stages.report,
     "verify": inspection.verify,
     "info": inspection.info,

@@ -10,7 +10,19 @@ import pytest
 
 Fresh = Callable[..., "subprocess.Popen[str]"]
 
-HEAVY = {"torch", "torchvision", "zarr", "ray", "ffcv", "numpy", "pyarrow", "numba", "timm", "cv2"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "zarr",
+    "ray",
+    "ffcv",
+    "numpy",
+    "pyarrow",
+    "numba",
+    "timm",
+    "cv2",
+    "duckdb",
+}
 COMMANDS = (
     "build-beton",
     "train-expert",
@@ -18,12 +30,17 @@ COMMANDS = (
     "convert-labels",
     "import-labels",
     "sweep-students",
+    "status",
+    "results",
+    "why",
+    "diff",
     "report",
     "verify",
     "info",
     "bench",
     "demo",
 )
+LOOKING = ("status", "results", "why", "diff", "verify", "info")
 REPORT_MODULES = """
 import atexit, json, sys
 from cli.main import run
@@ -69,7 +86,7 @@ def test_every_command_has_help_json_and_debug(engine: Callable, command: str) -
     assert outcome.stderr == ""
     assert "--json" in outcome.stdout
     assert "--debug" in outcome.stdout
-    assert ("--dry-run" in outcome.stdout) == (command not in ("verify", "info"))
+    assert ("--dry-run" in outcome.stdout) == (command not in LOOKING)
 
 
 def test_version_is_the_distributions(engine: Callable) -> None:
