@@ -15,8 +15,9 @@ Rank r owns chunks r, r + world, …; a chunk is locked while it is written, so 
 never write the same rows at once. Disk space for a chunk is reserved for all its epochs before its
 first block. Blocks are encoded and checksummed by the caller's thread, written by a second, and
 whole chunks are made durable by a third, so that the processor and the disk work at once; at most
-`_IN_FLIGHT` blocks are under way. A chunk becomes visible when its last block of an epoch is on
-disk, at the latest when the writer is closed. What fails behind is raised by the next call.
+`_IN_FLIGHT` blocks and `_TO_FINISH` chunks are under way. A chunk becomes visible when its last
+block of an epoch is on disk, at the latest when the writer is closed. What fails behind is raised
+by the next call.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 
 _IN_FLIGHT = 2
+_TO_FINISH = 4  # whole chunks on their way to the disk
 _PADDING = (-1, -1)  # stands for a chunk's padding among the blocks under way
 
 
@@ -226,7 +228,9 @@ class LabelWriter:
                 raise
             if finished is not None:
                 self._to_finish.append((draft, finished))
-        while self._to_finish and (for_all or self._to_finish[0][1].done()):
+        while self._to_finish and (
+            for_all or len(self._to_finish) > _TO_FINISH or self._to_finish[0][1].done()
+        ):
             draft, finished = self._to_finish.popleft()
             finished.result()
             self._close_finished(draft)
