@@ -211,24 +211,27 @@ def sweep_students(
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine
 
-        return engine.sweep_students(
-            data=data,
-            labels=labels,
-            out=out,
-            config=config,
-            ipc=ipc_list,
-            expert_epochs=expert_epochs,
-            seeds=seed_list,
-            executor=executor,
-            workers=workers,
-            threads=threads,
-            retries=retries,
-            ray_address=ray_address,
-            gpus_per_worker=gpus_per_worker,
-            overrides=overrides,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        from cli.live import SweepView
+
+        with SweepView() as view:
+            return engine.sweep_students(
+                data=data,
+                labels=labels,
+                out=out,
+                config=config,
+                ipc=ipc_list,
+                expert_epochs=expert_epochs,
+                seeds=seed_list,
+                executor=executor,
+                workers=workers,
+                threads=threads,
+                retries=retries,
+                ray_address=ray_address,
+                gpus_per_worker=gpus_per_worker,
+                overrides=overrides,
+                dry_run=dry_run,
+                on_event=view,
+            )
 
     carry_out(work, json=json, debug=debug, dry_run=dry_run)
 

@@ -41,14 +41,15 @@ def engine(capfd: pytest.CaptureFixture[str]) -> Engine:
 def returning(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """`returning(room, name, value)`: that function returns `value` (raises, if an exception).
 
-    Gives a list to which each call adds its keyword arguments, the progress left out.
+    Gives a list to which each call adds its keyword arguments, whoever listens left out.
     """
 
     def replace(room: Any, name: str, value: Any) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
         def function(*arguments: Any, **keywords: Any) -> Any:
-            keywords.pop("progress", None)
+            for listener in ("progress", "on_event"):
+                keywords.pop(listener, None)
             calls.append(keywords)
             if isinstance(value, BaseException):
                 raise value
