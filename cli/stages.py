@@ -210,7 +210,6 @@ def sweep_students(
 
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine
-
         from cli.live import SweepView
 
         with SweepView() as view:
