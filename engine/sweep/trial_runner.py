@@ -31,7 +31,7 @@ from engine.training.precision import Arithmetic, choose_arithmetic, keep_freed_
 from engine.training.step import Network
 from engine.training.student import Subset
 
-__all__ = ["RunnerFactory", "TrialRunner", "pick_accuracies", "sample_pool"]
+__all__ = ["RunnerFactory", "TrialRunner", "pick_accuracies"]
 
 KEPT_NETWORKS = 4
 KEPT_SUBSETS = 2
@@ -78,8 +78,8 @@ class RunnerFactory:
 class TrialRunner:
     """What all trials of one process share: images, evaluation sets and compiled networks.
 
-    ``seconds``: where the time of all its trials went. Trials of one shape and subset next to each
-    other are fastest; results don't depend on the order.
+    Trials of one shape and subset next to each other are fastest; results don't depend on the
+    order.
     """
 
     def __init__(
@@ -92,7 +92,6 @@ class TrialRunner:
         self.store = store
         self.arithmetic = arithmetic
         self.labels, self.candidates = sample_pool(dataset)
-        self.seconds = {"setup": 0.0, "compile": 0.0, "steps": 0.0, "evaluation": 0.0}
         self._trainers: _Recent[StudentTrainer] = _Recent(KEPT_NETWORKS)
         self._images: _Recent[Resident] = _Recent(KEPT_SUBSETS)
         self._evaluation: _Recent[dict[str, Resident | None]] = _Recent(KEPT_RESOLUTIONS)
@@ -120,8 +119,6 @@ class TrialRunner:
                 "environment": environment,
             }
         seconds = {"setup": setup, **outcome["seconds"]}
-        for part, spent in seconds.items():
-            self.seconds[part] += spent
         return record | {
             "status": "done",
             "result": {

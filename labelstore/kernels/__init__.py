@@ -33,9 +33,9 @@ forget_stale_code(Path(__file__).parent)
 
 from .dense import encode_dense, statistics_only  # noqa: E402
 from .divergence import measure_errors  # noqa: E402
-from .quantised import decode_quantised, encode_quantised, quantised_row_bytes  # noqa: E402
+from .quantised import decode_quantised, encode_quantised  # noqa: E402
 from .softmax import gather_softmax, softmax_rows  # noqa: E402
-from .topk import decode_topk, encode_topk, topk_row_bytes  # noqa: E402
+from .topk import decode_topk, encode_topk  # noqa: E402
 
 __all__ = [
     "decode_quantised",
@@ -45,8 +45,6 @@ __all__ = [
     "encode_topk",
     "gather_softmax",
     "measure_errors",
-    "quantised_row_bytes",
     "softmax_rows",
     "statistics_only",
-    "topk_row_bytes",
 ]

@@ -20,17 +20,12 @@ _SIGN = np.uint16(0x8000)
 _LOWEST_HALF = np.uint16(0xFBFF)  # -65504
 
 
-def quantised_row_bytes(num_classes: int, bits: int) -> int:
-    """Bytes of a row: 104 for 100 classes at 8 bits, 54 at 4."""
-    return _HEAD_BYTES + (num_classes * bits + 7) // 8
-
-
 @compiled
 def encode_quantised(logits_bc: NDArray[np.float32], bits: int, codes: NDArray[np.uint8]) -> None:
     """Fills `codes` with the logits on an even grid of 2^bits values from minimum to maximum.
 
     logits_bc: float32 (b, C), |logit| < 65,520. bits: 1 to 16.
-    codes: uint8 (b, quantised_row_bytes(C, bits)). The minimum is rounded down and the maximum up
+    codes: uint8 (b, 4 + ⌈C bits / 8⌉). The minimum is rounded down and the maximum up
     to float16, within ±65,504; a logit gets the nearest grid value. Unused bits of the last byte
     are 0, and so are all codes where minimum and maximum are equal.
     """

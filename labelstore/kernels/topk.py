@@ -35,17 +35,12 @@ _HALF = np.float32(1 / 2)
 _LARGEST_HALF = np.float32(65_504.0)
 
 
-def topk_row_bytes(k: int) -> int:
-    """Bytes of a row."""
-    return 4 * k + 2
-
-
 @compiled
 def encode_topk(logits_bc: NDArray[np.float32], k: int, codes: NDArray[np.uint8]) -> None:
     """Fills `codes` with the k largest logits of every row and what the others weigh together.
 
     logits_bc: float32 (b, C), |logit| < 65,520; 1 <= k < C <= 65,536; of equal logits the lower
-    class comes first. codes: uint8 (b, topk_row_bytes(k)). The log-sum-exp is kept within ±65,504.
+    class comes first. codes: uint8 (b, 4 k + 2). The log-sum-exp is kept within ±65,504.
     """
     natural = power_constants(LOG2_E)
     most = _max_candidates(k) + 1

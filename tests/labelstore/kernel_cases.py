@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from labelstore import kernels
+from labelstore.codecs import Quantised, TopK
 
 few = settings(max_examples=150, deadline=None)  # the first example compiles
 
@@ -65,14 +66,14 @@ def softmax_rows(bits, temperature):
 
 
 def encode_quantised(logits, bits):
-    row_bytes = kernels.quantised_row_bytes(logits.shape[1], bits)
+    row_bytes = Quantised(bits).array(logits.shape[1]).row_bytes
     codes = np.full((len(logits), row_bytes), 0xAA, np.uint8)
     kernels.encode_quantised(logits, bits, codes)
     return codes
 
 
 def encode_topk(logits, k):
-    codes = np.full((len(logits), kernels.topk_row_bytes(k)), 0xAA, np.uint8)
+    codes = np.full((len(logits), TopK(k).array(logits.shape[1]).row_bytes), 0xAA, np.uint8)
     kernels.encode_topk(logits, k, codes)
     return codes
 

@@ -10,6 +10,7 @@ from kernel_cases import encode_quantised, encode_topk, few, rows_to_try
 from scipy.special import logsumexp
 
 from labelstore import kernels
+from labelstore.codecs import Quantised, TopK
 
 # --------------------------------------------------------------------------------------------------
 # Quantised rows
@@ -27,7 +28,7 @@ def parse_quantised(row, bits, num_classes):
 
 @pytest.mark.parametrize(("bits", "row_bytes"), [(8, 104), (4, 54), (1, 17), (16, 204), (3, 42)])
 def test_bytes_of_a_quantised_row_of_100_classes(bits, row_bytes):
-    assert kernels.quantised_row_bytes(100, bits) == row_bytes
+    assert Quantised(bits).array(100).row_bytes == row_bytes
 
 
 @few
@@ -132,7 +133,7 @@ def test_topk_of_far_apart_clusters():
 @pytest.mark.parametrize("num_classes", [12, 1_000])
 def test_decoding_a_row_that_was_never_written_stays_in_its_place(num_classes):
     guarded = np.zeros((3, num_classes), np.uint16)
-    codes = np.full((1, kernels.topk_row_bytes(5)), 0xFF, np.uint8)
+    codes = np.full((1, TopK(5).array(100).row_bytes), 0xFF, np.uint8)
     kernels.decode_topk(codes, 5, num_classes, guarded[1:2])
     assert not guarded[[0, 2]].any()
 

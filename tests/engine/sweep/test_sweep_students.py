@@ -191,7 +191,7 @@ def test_a_student_never_starts_from_an_experts_initial_weights(small_run: Path)
 
 
 def test_students_never_see_validation_images(small_data: Path) -> None:
-    from engine.sweep.trial_runner import sample_pool
+    from engine.sweep.plan import sample_pool
 
     dataset = beton_builder.open_dataset(small_data)
     labels, candidates = sample_pool(dataset)
