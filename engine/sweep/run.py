@@ -7,21 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import beton_builder
 import labelstore
-from engine.analysis import MEASURES, parse_trial, split_into_panels
 from engine.errors import UsageError
 from engine.records import sole_writer
 from engine.sweep.grid import Grid, load_grids
+from engine.sweep.head import sweep_head, where_sources_lie
 from engine.sweep.ledger import Ledger
 from engine.sweep.local import run_local
 from engine.sweep.plan import amount_of_work, plan_trials, recorded_plan
 from engine.sweep.ray_cluster import run_on_ray
 from engine.sweep.recording import Event, Outcome
 from engine.sweep.status import StatusFile
-from engine.sweep.teachers import experts_views
+from engine.sweep.summary import summarise
 from engine.sweep.trial import Trial
 from engine.sweep.trial_runner import RunnerFactory
 from engine.training.launch import Progress, no_progress
@@ -86,7 +84,7 @@ def sweep_students(
     trials = plan_trials(grids, dataset, store)
     asked = recorded_plan(grids, trials)
     ledger = Ledger(out)
-    head = _head(asked, grids, dataset, store) | {"sources": _sources(data, labels)}
+    head = sweep_head(asked, grids, dataset, store) | {"sources": where_sources_lie(data, labels)}
     ledger.check(head["dataset"])
     to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
     if dry_run:
@@ -124,7 +122,7 @@ def sweep_students(
                 retries=retries,
                 on_event=tell,
             )
-    return _summary(ledger, trials, to_run, outcome, time.perf_counter() - started)
+    return summarise(ledger, trials, to_run, outcome, time.perf_counter() - started)
 
 
 class _Images:
@@ -157,14 +155,6 @@ def _all_of(listeners: Sequence[Callable[[Event], None]]) -> Callable[[Event], N
             listener(event)
 
     return tell
-
-
-def _sources(data: str | Path, labels: str | Path | None) -> dict[str, str | None]:
-    """Where workers, and `engine why`, find what the trials are made of."""
-    return {
-        "data": str(Path(data).absolute()),
-        "labels": None if labels is None else str(Path(labels).absolute()),
-    }
 
 
 def _open_labels(
@@ -206,89 +196,3 @@ def _plan(
         "trials_to_run": len(to_run),
         **amount_of_work(to_run),
     }
-
-
-def _head(
-    asked: dict[str, Any],
-    grids: Sequence[Grid],
-    dataset: beton_builder.Dataset,
-    store: labelstore.LabelStore | None,
-) -> dict[str, Any]:
-    experts: dict[str, dict[str, Any]] = {}
-    for view in experts_views(grids, store):
-        run_id = view.identity.get("run_id", view.id)  # imported labels have no run
-        experts.setdefault(
-            run_id,
-            {
-                "name": view.expert,
-                "run_id": run_id,
-                "epochs": {
-                    str(epoch): {
-                        "test": view.about(epoch).get("test_accuracy"),
-                        "train": view.about(epoch).get("train_accuracy"),
-                        "label_entropy": float(view.entropy(epoch).mean(dtype=np.float64)),
-                    }
-                    for epoch in view.epochs
-                },
-            },
-        )
-    return {
-        "kind": "sweep",
-        "plan": asked,
-        "dataset": {
-            "id": dataset.id,
-            "name": dataset.name,
-            "num_classes": dataset.num_classes,
-            "classes": list(dataset.classes),
-        },
-        "experts": list(experts.values()),
-    }
-
-
-def _summary(
-    ledger: Ledger,
-    trials: list[Trial],
-    ran: list[Trial],
-    outcome: Outcome,
-    seconds: float,
-) -> dict[str, Any]:
-    wanted = {trial.id for trial in trials}
-    records = [record for record in ledger.records() if record["id"] in wanted]
-    failed = [record for record in records if record["status"] == "failed"]
-    return {
-        "status": "swept" if ran else "finished already",
-        "sweep": str(ledger.path),
-        "trials": len(trials),
-        "ran": len(ran),
-        "failed": len(failed),
-        "errors": sorted({record["error"].strip().splitlines()[-1] for record in failed}),
-        "workers_lost": outcome.workers_lost,
-        "seconds": seconds,
-        "seconds_by_part": outcome.seconds,
-        "bottleneck": _bottleneck(outcome.seconds),
-        "table": _table(records),
-    }
-
-
-def _bottleneck(seconds: Mapping[str, float]) -> str:
-    """Where the workers' time went, largest part first."""
-    total = sum(seconds.values())
-    parts = sorted(seconds.items(), key=lambda part: -part[1]) if total else []
-    return ", ".join(f"{part} {spent / total:.0%}" for part, spent in parts)
-
-
-def _table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = []
-    for panel in split_into_panels([parse_trial(record) for record in records]):
-        for cell in panel.cells.values():
-            found = {measure: cell.summary(measure) for measure in MEASURES}
-            rows.append(
-                {
-                    "ipc": cell.ipc,
-                    "labels": "hard" if cell.expert_epoch is None else "soft",
-                    "expert_epoch": cell.expert_epoch,
-                    "n": len(cell.trials),
-                    **{m: None if each is None else each.mean for m, each in found.items()},
-                }
-            )
-    return rows
