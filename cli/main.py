@@ -37,7 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dump-labels": labels.dump_labels,
     "convert-labels": labels.convert_labels,
     "import-labels": labels.import_labels,
-    "sweep-students": stages.sweep_students,
+    "sweep-students": sweeps.sweep_students,
     "status": sweeps.status,
     "results": sweeps.results,
     "why": sweeps.why,

@@ -27,6 +27,9 @@ Force = Annotated[
 Data = Annotated[
     Path, typer.Option("--data", metavar="DATA", help="Dataset, as build-beton made it.")
 ]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration, as YAML.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Set one value of the configuration; repeatable."),

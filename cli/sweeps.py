@@ -1,4 +1,4 @@
-"""The commands that question a sweep: its results, and why a trial's are what they are."""
+"""The commands of sweeps: run one, watch it, and question its results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,107 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import Debug, Json
+from cli.options import (
+    Config,
+    Data,
+    Debug,
+    DryRun,
+    Json,
+    Settings,
+    one_of,
+    parse_optional_numbers,
+    parse_settings,
+)
 from cli.progress import Progress
 from cli.running import carry_out
 
+EXECUTORS = ("local", "ray")
+
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="Folder of the sweep.")]
+
+
+def sweep_students(
+    *,
+    data: Data,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="STORE", help="Label store; without it, hard labels."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="SWEEP", help="Folder of the sweep.")],
+    config: Config = None,
+    ipc: Annotated[
+        str | None, typer.Option("--ipc", metavar="LIST", help="Images per class, such as 1,10.")
+    ] = None,
+    expert_epochs: Annotated[
+        str | None,
+        typer.Option(
+            "--expert-epochs",
+            metavar="LIST",
+            help="Whose labels: 5,13 or 1-9 or 0-40:4, all, best.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="LIST", help="Seeds, such as 0,1,2.")
+    ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="Where trials run: local or ray.")
+    ] = "local",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="Processes that train at once.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, metavar="N", help="Of a trial whose worker died.")
+    ] = 2,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, such as auto."),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float, typer.Option("--gpus-per-worker", min=0, help="Of a Ray worker; 0.25 shares one.")
+    ] = 0.0,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train students over a grid of settings.
+
+    The grid is images per class × expert epochs × seeds, with soft and with hard labels.
+    """
+    one_of(executor, EXECUTORS, "--executor")
+    ipc_list = parse_optional_numbers(ipc, "--ipc", minimum=1)
+    seed_list = parse_optional_numbers(seeds, "--seeds")
+    overrides = parse_settings(settings)
+
+    def work(progress: Progress) -> Mapping[str, Any]:
+        import engine
+        from cli.live import SweepView
+
+        with SweepView() as view:
+            return engine.sweep_students(
+                data=data,
+                labels=labels,
+                out=out,
+                config=config,
+                ipc=ipc_list,
+                expert_epochs=expert_epochs,
+                seeds=seed_list,
+                executor=executor,
+                workers=workers,
+                threads=threads,
+                retries=retries,
+                ray_address=ray_address,
+                gpus_per_worker=gpus_per_worker,
+                overrides=overrides,
+                dry_run=dry_run,
+                on_event=view,
+            )
+
+    carry_out(work, json=json, debug=debug, dry_run=dry_run)
 
 
 def status(
