@@ -10,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.analysis.grid import Cell
+from engine.analysis.cells import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """The chosen cell and what it was chosen by.
 
-    `chosen_on`: "validation" or "test". `equal_n` is False when the candidates have different
+    `chosen_on`: "validation" or "test", of accuracy `measure`. `candidates` counts the cells that
+    had a mean, one of which is no choice. `equal_n` is False when the candidates have different
     numbers of runs, so that a lucky single run may have won.
     """
 
     cell: Cell
     chosen_on: str
     equal_n: bool
+    measure: str
+    candidates: int
 
 
 def choose_expert_epoch(cells: Sequence[Cell]) -> Choice | None:
@@ -48,4 +51,10 @@ def _argmax(cells: Sequence[Cell], measure: str, split: str) -> Choice | None:
     if not means:
         return None
     best, _ = max(means, key=lambda pair: (pair[1].mean, -(pair[0].expert_epoch or 0)))
-    return Choice(cell=best, chosen_on=split, equal_n=len({s.n for _, s in means}) == 1)
+    return Choice(
+        cell=best,
+        chosen_on=split,
+        equal_n=len({s.n for _, s in means}) == 1,
+        measure=measure,
+        candidates=len(means),
+    )

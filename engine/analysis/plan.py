@@ -1,18 +1,19 @@
-"""What a sweep was asked for, so that a report can tell what is missing.
+"""What an old sweep was asked for: of the days when `sweep.json` recorded its plan alone.
 
-In: the grid recorded in `sweep.json`. Out: the cells and seeds it asks for, and which panels it is
-about. A sweep that was stopped half-way then shows every cell it owes, not only the gaps between
-those it has.
+In: that plan, and the sweep's trials. Out: the cells and seeds it asks for, where the plan is one
+grid that is the same for every IPC. Sweeps since then record their cells (`asked`), whatever the
+plan; running an old sweep's command again adds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.analysis.trials import Seeds, Value, flatten
+from engine.analysis.asked import AskedCell
+from engine.analysis.trials import LABEL_VIEW_ID, Seeds, Trial, Value, flatten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Plan:
     settings: Mapping[str, tuple[Value, ...]]
 
     def concerns(self, axes: Mapping[str, Value]) -> bool:
-        """Whether a panel with these settings belongs to this plan: none of them contradicts it."""
+        """Whether trials with these settings belong to this plan: none of them contradicts it."""
         found = {name: axes.get(name) for name in self.settings}
         return all(found[name] in (None, *values) for name, values in self.settings.items())
 
@@ -37,16 +38,48 @@ class Plan:
             epochs.append(None)
         return list(product(self.ipcs, epochs))
 
+    def asked_cells(self, trials: Iterable[Trial]) -> list[AskedCell]:
+        """The cells; what the plan leaves open is as the sweep's `trials` have it.
+
+        Soft labels that no trial has yet are left out: the plan does not say all of their settings.
+        """
+        settings: dict[str, tuple[bool, dict[str, Value]]] = {}
+        for trial in trials:
+            if not self.concerns({**trial.axes, "temperature": None}):
+                continue
+            unaided = {k: None if k in _OF_EXPERTS else v for k, v in trial.axes.items()}
+            settings.setdefault(repr(unaided), (True, unaided))
+            if trial.labels == "soft":
+                for value in self.settings.get("temperature", (trial.axes.get("temperature"),)):
+                    softened = {**trial.axes, "temperature": value}
+                    settings.setdefault(repr(softened), (False, softened))
+        return [
+            AskedCell(
+                ipc=ipc,
+                labels="hard" if is_hard else "soft",
+                expert_epoch=epoch,
+                axes=axes,
+                seeds=tuple(sorted(self.seeds)),
+            )
+            for is_hard, axes in settings.values()
+            for ipc, epoch in self.cells()
+            if (epoch is None) == is_hard
+        ]
+
+
+_OF_EXPERTS = ("expert", "view", "temperature", "transform", "codec", LABEL_VIEW_ID)
+"""Axes that do not apply to hard labels."""
+
 
 def parse_plan(grid: Mapping[str, Any], stored_epochs: Sequence[int]) -> Plan | None:
-    """Read the grid of a `sweep.json`; None where it records none.
+    """Read the grid of a `sweep.json`; None where it records none, several, or one by IPC.
 
     `stored_epochs` are those of the label store, which `"expert_epochs": "all"` stands for. Seeds:
     one number sets subset, initial weights, order and augmentation; `subset_seed` fixes the subset.
 
     Raises ValueError, TypeError or KeyError for a grid that is none.
     """
-    if not grid.get("ipc") or not grid.get("seeds"):
+    if not grid.get("ipc") or not grid.get("seeds") or grid.get("by_ipc"):
         return None
     asked = grid.get("expert_epochs") or "all"
     subset_seed = grid.get("subset_seed")

@@ -9,6 +9,8 @@ Two different questions, two different numbers:
   suggests, which is why both are given.
 
 One run has no spread: `std` and the interval are None, not 0.
+
+Which of several cells is the best is a third question (`engine.analysis.best`).
 """
 
 from __future__ import annotations
@@ -125,7 +127,7 @@ def difference(
         va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
         if va + vb > 0:
             degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-            half = _t_quantile(float(degrees)) * math.sqrt(va + vb)
+            half = t_quantile(0.5 + CONFIDENCE / 2, float(degrees)) * math.sqrt(va + vb)
         else:
             half = 0.0
         low, high = mean - half, mean + half
@@ -136,11 +138,13 @@ def _student_interval(units: np.ndarray) -> tuple[float | None, float | None]:
     """95 % interval of the mean of independent `units` (n,) float64; (None, None) for one."""
     if len(units) < 2:
         return None, None
-    half = _t_quantile(len(units) - 1) * float(units.std(ddof=1)) / math.sqrt(len(units))
+    error = float(units.std(ddof=1)) / math.sqrt(len(units))
+    half = t_quantile(0.5 + CONFIDENCE / 2, len(units) - 1) * error
     return float(units.mean()) - half, float(units.mean()) + half
 
 
-def _t_quantile(degrees: float) -> float:
+def t_quantile(probability: float, degrees: float) -> float:
+    """The quantile of Student's t with so many degrees of freedom."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+    return float(stdtrit(degrees, probability))

@@ -75,7 +75,7 @@ def parse_trial(
     if status not in ("done", "failed"):
         raise ValueError(f'"status" is {status!r}, expected "done" or "failed"')
     done = status == "done"
-    cell = _need(record, "cell", dict)
+    _need(record, "cell", dict)
     labels = _need(record, "cell.labels", str)
     if labels not in ("soft", "hard"):
         raise ValueError(f'"cell.labels" is {labels!r}, expected "soft" or "hard"')
@@ -89,9 +89,6 @@ def parse_trial(
     parents = _mapping(record, "parents")
     environment = _mapping(record, "environment")
     test, validation = _accuracies(record) if done else ({}, {})
-    axes = _axes(record, cell, seeds)
-    if axes.get("expert") is not None and expert_names:
-        axes["expert"] = expert_names.get(str(axes["expert"]), axes["expert"])
     rate = record.get("images_per_second")
     return Trial(
         id=_need(record, "id", str),
@@ -100,7 +97,7 @@ def parse_trial(
         ipc=ipc,
         labels=labels,
         expert_epoch=expert_epoch,
-        axes=axes,
+        axes=axes_of(record, expert_names or {}),
         seeds=tuple(sorted(seeds.items())),
         test=test,
         validation=validation,
@@ -124,9 +121,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
     return flat
 
 
-def _axes(
-    record: Mapping[str, Any], cell: Mapping[str, Any], seeds: Mapping[str, int]
-) -> dict[str, Value]:
+def axes_of(record: Mapping[str, Any], expert_names: Mapping[str, str]) -> dict[str, Value]:
+    """What defines a trial's cell besides IPC, kind of labels, expert epoch and seeds.
+
+    `record` needs what a trial's record says before it runs; `expert_names` as in `parse_trial`.
+    """
+    cell, seeds = _mapping(record, "cell"), _mapping(record, "seeds")
     axes = flatten({k: v for k, v in cell.items() if k not in _NOT_AXES})
     axes["protocol"] = _plain(record.get("protocol"))
     # How the labels were stored and which view of which expert they are is said by the parents.
@@ -140,6 +140,8 @@ def _axes(
         if is_seed or is_repeated:
             continue
         axes[f"student.{name}"] = value
+    if axes.get("expert") is not None:
+        axes["expert"] = expert_names.get(str(axes["expert"]), axes["expert"])
     return axes
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from engine.analysis.grid import Cell, Panel, spread_meaning
+from engine.analysis.cells import Cell, spread_meaning
+from engine.analysis.grid import Panel
 from engine.report import numbers
 
 
@@ -64,7 +65,7 @@ def accuracy_entry(
             return Entry(
                 text=numbers.FAILED, title=title, anchor=cell_anchor(cell, number), style="muted"
             )
-        return Entry(text=numbers.NOT_RUN, style="muted")
+        return missing_entry(cell)
     ids = ", ".join(trial.id[:12] for trial in cell.trials)
     is_unusual = usual_n is not None and summary.n != usual_n
     return Entry(
@@ -111,6 +112,15 @@ def absence_legend(
     if not lacking:
         return []
     return [f"{numbers.NOT_MEASURED}: not measured: the dataset has {numbers.listed(lacking)}."]
+
+
+def missing_entry(cell: Cell | None) -> Entry:
+    """Where nothing was run: whether something was asked for there."""
+    if cell is not None and cell.asked:
+        return Entry(
+            text=numbers.NOT_RUN, title=f"asked for: {len(cell.asked)} runs", style="muted"
+        )
+    return Entry(text=numbers.NOT_ASKED, title="not asked for", style="muted")
 
 
 def absent() -> Entry:

@@ -5,6 +5,7 @@ Everything here is the same for every figure; what is drawn is decided in `figur
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,6 +31,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FONT_SIZE = 9.5
 FIGURE_INCHES = (5.8, 4.1)
 AXES_PLACE = (0.1, 0.135, 0.71, 0.695)  # left, bottom, width, height as shares of the figure
+LABELS_FROM = AXES_PLACE[0] + AXES_PLACE[2]  # the right edge of axes whose lines have labels
+SUBTITLE_CHARACTERS, SUBTITLE_INCHES = 84, 0.165  # of a line below the title
 AXES_INCHES = (AXES_PLACE[2] * FIGURE_INCHES[0], AXES_PLACE[3] * FIGURE_INCHES[1])
 
 _STYLE: Any = {
@@ -79,16 +83,32 @@ def house_style() -> Iterator[None]:
 
 def canvas(dataset: str, panel: Panel, measure: str, split: str, lines: str) -> tuple[Figure, Axes]:
     """An empty figure with its title (dataset and measure) and what its `lines` are."""
-    figure = Figure(figsize=FIGURE_INCHES)
-    axes = figure.add_axes(AXES_PLACE)
-    axes.set_ylabel(f"{split} accuracy (%)")
-    title = f"{dataset}: {split} accuracy, {numbers.MEASURE_NAMES[measure]}"
-    figure.text(0.02, 0.945, title, fontsize=11, fontweight="bold")
     ns = {s.n for cell in panel.cells.values() if (s := cell.summary(measure, split))}
     span = f"{min(ns)}" if len(ns) == 1 else f"{min(ns)}–{max(ns)}"
     spread = f"mean ± population std over n = {span} runs" if max(ns) > 1 else "single runs"
     under = ", ".join(filter(None, [numbers.settings(panel.axes), lines, spread]))
-    figure.text(0.02, 0.895, under, fontsize=8.5, color=GREY)
+    title = f"{dataset}: {split} accuracy, {numbers.MEASURE_NAMES[measure]}"
+    figure, axes = titled(title, under)
+    axes.set_ylabel(f"{split} accuracy (%)")
+    return figure, axes
+
+
+def titled(title: str, under: str, *, right: float = LABELS_FROM) -> tuple[Figure, Axes]:
+    """An empty figure with a title, smaller lines below it, and axes up to `right` (a share).
+
+    A figure with more than one line under its title is taller; its axes are not.
+    """
+    lines = textwrap.wrap(under, SUBTITLE_CHARACTERS)
+    width, usual = FIGURE_INCHES
+    height = usual + SUBTITLE_INCHES * max(len(lines) - 1, 0)
+    figure = Figure(figsize=(width, height))
+    left, bottom, _, tall = AXES_PLACE
+    share = usual / height
+    axes = figure.add_axes((left, bottom * share, right - left, tall * share))
+    figure.text(0.02, 1 - 0.055 * share, title, fontsize=11, fontweight="bold")
+    for number, line in enumerate(lines):
+        y = 1 - (0.105 * usual + SUBTITLE_INCHES * number) / height
+        figure.text(0.02, y, line, fontsize=8.5, color=GREY)
     return figure, axes
 
 
@@ -118,22 +138,46 @@ def draw_line(
 
 
 def set_ticks(axes: Axes, values: Sequence[int]) -> None:
-    """Ticks at the values that were run, as many as fit beside each other."""
+    """Ticks of x at the values that were run, as many as fit beside each other."""
     place = axes.transScale.transform([(max(value, 0), 1) for value in values])[:, 0]
-    points = AXES_INCHES[0] * 72 * 0.92 / max(float(place[-1] - place[0]), 0.3)
-    kept: list[int] = []
-    right = float("-inf")
-    for value, at in zip(values, place * points, strict=True):
-        half = 0.32 * FONT_SIZE * len(str(value))
-        if at - half >= right:
-            kept.append(value)
-            right = at + half + 0.5 * FONT_SIZE
-    axes.xaxis.set_major_locator(FixedLocator([float(value) for value in kept]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    widths = [0.64 * FONT_SIZE * len(str(value)) for value in values]
+    _tick(axes.xaxis, _apart(values, place, widths, AXES_INCHES[0] * 72 * 0.92))
     axes.tick_params(length=3)
     axes.margins(x=0.04)
-    axes.set_ylim(bottom=0)
+
+
+def set_heights(axes: Axes, values: Sequence[int]) -> None:
+    """Ticks of y at the values that were run, as many as fit above each other."""
+    place = axes.transScale.transform([(1, max(value, 0)) for value in values])[:, 1]
+    heights = [0.8 * FONT_SIZE] * len(values)
+    _tick(axes.yaxis, _apart(values, place, heights, AXES_INCHES[1] * 72 * 0.85))
+    axes.tick_params(length=3)
+    axes.margins(y=0.08)
+
+
+def epoch_scale(epochs: Sequence[int]) -> dict[str, Any]:
+    """The scale of an axis of expert epochs: logarithmic, also where epoch 0 is among them."""
+    return {"value": "symlog", "linthresh": 1} if 0 in epochs else {"value": "log"}
+
+
+def _apart(
+    values: Sequence[int], place: np.ndarray, sizes: Sequence[float], length: float
+) -> list[int]:
+    """The values whose labels of these sizes fit on an axis of this length (both in points)."""
+    points = length / max(float(place[-1] - place[0]), 0.3)
+    kept: list[int] = []
+    end = float("-inf")
+    for value, at, size in zip(values, place * points, sizes, strict=True):
+        if at - size / 2 >= end:
+            kept.append(value)
+            end = at + size / 2 + 0.5 * FONT_SIZE
+    return kept
+
+
+def _tick(axis: Axis, values: Sequence[int]) -> None:
+    axis.set_major_locator(FixedLocator([float(value) for value in values]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
@@ -147,6 +191,7 @@ def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
         step = (len(ordered) - 1) / (room - 1)
         ordered = [ordered[round(i * step)] for i in range(room)]
     heights = spaced([end.y for end in ordered], gap, low, high)
+    last = max((end.x for end in ends), default=0.0)
     for end, height in zip(ordered, heights, strict=True):
         axes.annotate(
             end.label,
@@ -162,6 +207,8 @@ def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
                 "arrowstyle": "-",
                 "color": end.colour,
                 "linewidth": 0.5,
+                # Across the figure a plain leader would pass for a line of the plot.
+                "linestyle": "-" if end.x == last else (0, (1, 3)),
                 "shrinkA": 1,
                 "shrinkB": 4,
                 "alpha": 0.6,
@@ -211,11 +258,16 @@ def draw_key(figure: Figure, hard: bool, chosen_on: Sequence[str]) -> None:
                 label=f"best, chosen on {' or '.join(chosen_on)}",
             )
         )
+    place_key(figure, handles)
+
+
+def place_key(figure: Figure, handles: Sequence[Line2D], *, right: float = LABELS_FROM) -> None:
+    """A key between subtitle and axes, ending with these."""
     figure.legend(
-        handles=handles,
+        handles=list(handles),
         loc="lower right",
-        bbox_to_anchor=(0.83, 0.828),
-        ncols=3,
+        bbox_to_anchor=(right + 0.02, 0.828 * FIGURE_INCHES[1] / figure.get_figheight()),
+        ncols=len(handles),
         frameon=False,
         fontsize=8.5,
         handlelength=2.2,

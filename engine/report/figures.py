@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engine.analysis.choice import choose_expert_epoch
 from engine.analysis.grid import Panel
 from engine.report.figure_layout import (
+    GREY,
     HARD,
     MARKERS,
+    LineEnd,
     canvas,
     colours,
     draw_key,
     draw_line,
+    epoch_scale,
     house_style,
     label_ends,
     set_ticks,
@@ -47,13 +51,28 @@ def has_points(panel: Panel, measure: str, split: str) -> bool:
     return any(cell.summary(measure, split) for cell in panel.cells.values())
 
 
+def epochs_measured(panel: Panel, ipc: int, measure: str, split: str) -> list[int]:
+    """The expert epochs that one IPC has a point for, ascending."""
+    measured_cells = (cell for cell in panel.soft_cells(ipc) if cell.summary(measure, split))
+    return [cell.expert_epoch for cell in measured_cells if cell.expert_epoch is not None]
+
+
 def over_ipc(panel: Panel, dataset: str, measure: str = "final", split: str = "test") -> Figure:
-    """Accuracy over IPC: one line per expert epoch (gid "epoch-K"), hard labels dashed ("hard")."""
+    """Accuracy over IPC: one line per expert epoch (gid "epoch-K"), hard labels dashed ("hard").
+
+    Where every IPC has an epoch of its own, one line of soft labels (gid "soft") names them.
+    """
+    epoch_of = {ipc: epochs_measured(panel, ipc, measure, split) for ipc in panel.ipcs}
+    one_each = all(len(epochs) < 2 for epochs in epoch_of.values())
+    one_each = one_each and len({epochs[0] for epochs in epoch_of.values() if epochs}) > 1
     with house_style():
-        figure, axes = canvas(dataset, panel, measure, split, "soft labels by expert epoch")
+        lines = "soft labels, expert epoch by IPC" if one_each else "soft labels by expert epoch"
+        figure, axes = canvas(dataset, panel, measure, split, lines)
         ends = []
+        if one_each:
+            ends += _line_of_named_epochs(axes, panel, epoch_of, (measure, split))
         shades = colours(len(panel.expert_epochs))
-        for number, epoch in enumerate(panel.expert_epochs):
+        for number, epoch in enumerate([] if one_each else panel.expert_epochs):
             ends += draw_line(
                 axes,
                 [(ipc, panel.cell(ipc, epoch)) for ipc in panel.ipcs],
@@ -78,10 +97,39 @@ def over_ipc(panel: Panel, dataset: str, measure: str = "final", split: str = "t
                 zorder=4,
             )
         axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
         set_ticks(axes, panel.ipcs)
         axes.set_xlabel("images per class (IPC)")
         label_ends(axes, ends)
     return figure
+
+
+def _line_of_named_epochs(
+    axes: Axes, panel: Panel, epoch_of: Mapping[int, Sequence[int]], of: tuple[str, str]
+) -> list[LineEnd]:
+    """One line through the only epoch of every IPC, its number beside each point."""
+    points = [(ipc, panel.cell(ipc, epochs[0])) for ipc, epochs in epoch_of.items() if epochs]
+    for ipc, cell in points:
+        summary = cell.summary(*of) if cell else None
+        if cell and summary:
+            axes.annotate(
+                f"epoch {cell.expert_epoch}",
+                (ipc, 100 * summary.mean),
+                xytext=(6, -13),  # lines rise with IPC, so there is room below on the right
+                textcoords="offset points",
+                fontsize=8.5,
+                color=GREY,
+            )
+    return draw_line(
+        axes,
+        points,
+        of,
+        gid="soft",
+        label="soft labels",
+        color=colours(1)[0],
+        marker=MARKERS[0],
+        zorder=3,
+    )
 
 
 def over_expert_epoch(
@@ -111,7 +159,7 @@ def over_expert_epoch(
             )
             choice = choose_expert_epoch(cells)
             best = choice.cell.summary(measure, split) if choice else None
-            if choice and best:
+            if choice and best and choice.candidates > 1:
                 chosen_on.add(choice.chosen_on)
                 axes.plot(
                     [choice.cell.expert_epoch or 0],
@@ -136,11 +184,10 @@ def over_expert_epoch(
                     zorder=2,
                     gid=f"hard-ipc-{ipc}",
                 )
-        if 0 in panel.expert_epochs:
-            axes.set_xscale("symlog", linthresh=1)
-        else:
-            axes.set_xscale("log")
-        set_ticks(axes, panel.expert_epochs)
+        drawn = sorted({e for i in panel.ipcs for e in epochs_measured(panel, i, measure, split)})
+        axes.set_xscale(**epoch_scale(drawn))
+        axes.set_ylim(bottom=0)
+        set_ticks(axes, drawn)
         axes.set_xlabel("expert epoch")
         draw_key(figure, panel.has_hard, sorted(chosen_on))
         label_ends(axes, ends)

@@ -13,6 +13,7 @@ from engine.analysis.trials import MEASURES, Value
 
 NOT_MEASURED = "—"
 NOT_RUN = "not run"
+NOT_ASKED = "·"
 FAILED = "failed"
 
 MEASURE_NAMES: Mapping[str, str] = dict(

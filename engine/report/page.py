@@ -16,7 +16,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from engine.analysis.grid import Cell, Panel, runs, spread_meaning
+from engine.analysis.cells import Cell, runs, spread_meaning
+from engine.analysis.grid import Panel, missing_runs
 from engine.analysis.trials import LABEL_VIEW_ID, MEASURES, Trial, Value
 from engine.report import numbers
 from engine.report.entries import Table, cell_anchor
@@ -31,26 +32,34 @@ class DrawnFigure:
     name: str
     svg: str
     caption: str
+    about: str  # "accuracy" or "best epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PanelPage:
-    """What the page shows of one panel."""
+    """What the page shows of one panel.
+
+    `best_epoch` is None where no IPC had several expert epochs; `growth` says in sentences whether
+    the best one grows with IPC.
+    """
 
     number: int
     panel: Panel
     main: Table
+    best_epoch: Table | None
+    growth: tuple[str, ...]
     grids: tuple[Table, ...]
     figures: tuple[DrawnFigure, ...]
 
 
 def render(
     results: Results,
+    panels: Sequence[Panel],
     pages: Sequence[PanelPage],
     experts: Table,
     problems: Table,
 ) -> str:
-    """The page as HTML."""
+    """The page as HTML: `pages` of the panels that have runs, the facts of all `panels`."""
     here = files("engine.report")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -59,7 +68,7 @@ def render(
     return template.render(
         dataset=results.dataset_name,
         css=Markup((here / "report.css").read_text("utf-8")),
-        facts=facts(results, [page.panel for page in pages]),
+        facts=facts(results, panels),
         settings=_student_settings(pages[0].panel.fixed),
         lead=_lead(results),
         notes=results.notes,
@@ -68,17 +77,28 @@ def render(
                 "number": page.number,
                 "heading": numbers.settings(page.panel.axes),
                 "main": page.main,
+                "best_epoch": page.best_epoch,
+                "growth": page.growth,
                 "grids": page.grids,
-                "figures": [
-                    {"svg": Markup(figure.svg), "caption": figure.caption, "name": figure.name}
-                    for figure in page.figures
+                "figures": {
+                    about: [
+                        {"svg": Markup(figure.svg), "caption": figure.caption, "name": figure.name}
+                        for figure in page.figures
+                        if figure.about == about
+                    ]
+                    for about in ("accuracy", "best epoch")
+                },
+                "cells": [
+                    _cell_context(cell, page.number)
+                    for cell in page.panel.cells.values()
+                    if runs(cell)
                 ],
-                "cells": [_cell_context(cell, page.number) for cell in page.panel.cells.values()],
             }
             for page in pages
         ],
         experts=experts,
         problems=problems,
+        has_choice=any(page.best_epoch for page in pages),
     )
 
 
@@ -87,7 +107,7 @@ def facts(results: Results, panels: Sequence[Panel]) -> list[tuple[str, str]]:
     trials = results.trials
     fixed = panels[0].fixed
     done = [trial for trial in trials if trial.done]
-    not_run = sum(len(seeds) for panel in panels for *_, seeds in panel.missing(results.plans))
+    not_run = sum(len(seeds) for *_, seeds in missing_runs(panels))
     counted = [f"{len(done)} done", f"{len(trials) - len(done)} failed", f"{not_run} not run"]
     cells = [cell for panel in panels for cell in panel.cells.values()]
     classes = f", {results.num_classes} classes" if results.num_classes else ""
@@ -177,7 +197,8 @@ def _run_context(trial: Trial) -> dict[str, Any]:
 def _hardware(environment: Mapping[str, Value]) -> str:
     threads = environment.get("threads")
     parts = [_named(environment, "machine"), _named(environment, "device")]
-    return ", ".join(part for part in [*parts, f"{threads} threads" if threads else ""] if part)
+    noun = "thread" if threads == 1 else "threads"
+    return ", ".join(part for part in [*parts, f"{threads} {noun}" if threads else ""] if part)
 
 
 def _precision(environment: Mapping[str, Value]) -> str:

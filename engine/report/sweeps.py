@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.analysis.plan import Plan, parse_plan
+from engine.analysis.asked import AskedCell, read_asked
+from engine.analysis.plan import parse_plan
 from engine.analysis.trials import Trial, parse_trial
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.records import read_record
@@ -44,7 +45,7 @@ class Results:
     sweeps: tuple[str, ...]  # names of the folders, in the order given
     experts: tuple[ExpertEpoch, ...]
     trials: tuple[Trial, ...]
-    plans: tuple[Plan, ...]  # what the sweeps were last asked for
+    asked: tuple[AskedCell, ...]  # what the sweeps were last asked for
     notes: tuple[str, ...]  # what a reader of the report must know about the joining
 
 
@@ -68,6 +69,7 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
     dataset = _one_dataset(folders, heads)
     names = _unique_names(heads)
 
+    asked = [_asked(head, shown) for head, shown in zip(heads, names, strict=True)]
     files = [(i, file) for i, folder in enumerate(folders) for file in _trial_files(folder)]
     trials: dict[str, Trial] = {}
     notes: list[str] = []
@@ -93,6 +95,15 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
             f"expected finished trials under {folders[0] / 'trials'}, found none\n"
             f"run the sweep first: engine sweep-students … --out {folders[0]}"
         )
+    for i, head in enumerate(heads):
+        if "asked" not in head:
+            own = [trials[file.stem] for number, file in files if number == i]
+            asked[i] = _asked_of_old(head, own)
+            if not asked[i]:
+                notes.append(
+                    f"The sweep “{folders[i].name}” does not say which cells it was asked for, so "
+                    "what is missing from it is not known; running its command again records them."
+                )
     return Results(
         dataset_id=str(dataset["id"]),
         dataset_name=str(dataset.get("name") or dataset["id"]),
@@ -100,7 +111,7 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
         sweeps=tuple(folder.name for folder in folders),
         experts=_experts(heads, names),
         trials=tuple(trials.values()),
-        plans=tuple(plan for head in heads if (plan := _plan(head)) is not None),
+        asked=tuple(cell for cells in asked for cell in cells),
         notes=tuple(notes),
     )
 
@@ -120,7 +131,8 @@ def _read_head(folder: Path) -> dict[str, Any]:
             raise ValueError('"dataset.id" is missing')
         for expert in head.get("experts") or []:
             _expert_epochs(expert, "")
-        _plan(head)
+        _asked(head, {})
+        _asked_of_old(head, [])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ArtefactError(
             f"{file}: {error}\nwrite it anew by running the sweep again: engine sweep-students … "
@@ -129,10 +141,16 @@ def _read_head(folder: Path) -> dict[str, Any]:
     return head
 
 
-def _plan(head: Mapping[str, Any]) -> Plan | None:
+def _asked(head: Mapping[str, Any], expert_names: Mapping[str, str]) -> list[AskedCell]:
+    return read_asked(head["asked"], expert_names=expert_names) if "asked" in head else []
+
+
+def _asked_of_old(head: Mapping[str, Any], trials: Sequence[Trial]) -> list[AskedCell]:
+    """The cells of a sweep that recorded its plan alone, as far as they can be known."""
     experts = head.get("experts") or []
     epochs = {row.epoch for expert in experts for row in _expert_epochs(expert, "")}
-    return parse_plan(head.get("plan") or {}, sorted(epochs))
+    plan = parse_plan(head.get("plan") or {}, sorted(epochs))
+    return [] if plan is None else plan.asked_cells(trials)
 
 
 def _read_trial(file: Path, sweep: str, expert_names: Mapping[str, str]) -> Trial:

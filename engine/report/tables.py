@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.analysis.cells import Cell
 from engine.analysis.choice import choose_as_the_papers, choose_expert_epoch
-from engine.analysis.grid import Cell, Panel
-from engine.analysis.plan import Plan
+from engine.analysis.grid import Panel, missing_runs
 from engine.analysis.statistics import Difference, Summary
 from engine.analysis.trials import MEASURES, Seeds, Trial
 from engine.report.sweeps import Results
@@ -69,6 +69,7 @@ def grid_rows(panels: Sequence[Panel]) -> list[Row]:
                 "expert_epoch": epoch,
                 "runs_done": len(cell.trials),
                 "runs_failed": len(cell.failed),
+                "runs_missing": len(cell.missing),
             }
             for measure in MEASURES:
                 summary = cell.summary(measure)
@@ -95,11 +96,8 @@ def expert_rows(results: Results) -> list[Row]:
     ]
 
 
-def problem_rows(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> list[Row]:
-    """Runs that failed, were not run, or repeat a run that counts already.
-
-    "Not run" is judged against what the sweeps hold and were asked for (`Panel.missing`).
-    """
+def problem_rows(panels: Sequence[Panel]) -> list[Row]:
+    """Runs that failed, that were asked for and not run, or that repeat one that counts already."""
     rows: dict[tuple[Any, ...], Row] = {}
     for panel in panels:
         for cell in panel.cells.values():
@@ -118,19 +116,21 @@ def problem_rows(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> list[Ro
                         "detail": detail,
                         "trial": trial.id,
                     }
-        for ipc, epoch, seeds in panel.missing(plans):
-            rows["not run", *panel.axes.values(), ipc, epoch] = {
-                **panel.axes,
-                "ipc": ipc,
-                "labels": "hard" if epoch is None else "soft",
-                "expert_epoch": epoch,
-                "what": "not run",
-                "runs": len(seeds),
-                "seeds": "; ".join(seeds_in_words(one) for one in seeds),
-                "detail": "asked for, or run in other cells of this grid",
-                "trial": None,
-            }
-    return list(rows.values())
+    not_run = [
+        {
+            **dict(zip(panel.axes, cell.place, strict=True)),
+            "ipc": cell.ipc,
+            "labels": "hard" if cell.expert_epoch is None else "soft",
+            "expert_epoch": cell.expert_epoch,
+            "what": "not run",
+            "runs": len(seeds),
+            "seeds": "; ".join(seeds_in_words(one) for one in seeds),
+            "detail": "asked for; the sweep's command runs it",
+            "trial": None,
+        }
+        for panel, cell, seeds in missing_runs(panels)
+    ]
+    return [*rows.values(), *not_run]
 
 
 _WHY_SET_ASIDE = "a run with the same cell and seeds counts already"

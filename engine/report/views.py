@@ -6,12 +6,12 @@ One view feeds the HTML page, the Markdown files and the console, so the three c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from engine.analysis.choice import choose_as_the_papers, choose_expert_epoch
-from engine.analysis.grid import Cell, Panel
-from engine.analysis.plan import Plan
-from engine.analysis.trials import MEASURES
+from engine.analysis.cells import Cell
+from engine.analysis.choice import Choice, choose_as_the_papers, choose_expert_epoch
+from engine.analysis.grid import Panel
+from engine.analysis.trials import MEASURES, Value
 from engine.report import numbers
 from engine.report.entries import (
     Entry,
@@ -19,15 +19,23 @@ from engine.report.entries import (
     absence_legend,
     absent,
     accuracy_entry,
+    missing_entry,
     plus_minus_legend,
 )
 from engine.report.sweeps import Results
 from engine.report.tables import NO_CELL, problem_rows
 
+MOST_PROBLEMS = 60  # rows on the page; the CSV has all
+
 
 def main_view(panel: Panel, number: int) -> Table:
-    """The main table: a row per IPC, soft against hard labels under three accuracies."""
+    """The main table: a row per IPC, soft against hard labels under three accuracies.
+
+    Where no hard labels were asked for, their columns are left out.
+    """
     rows, cells, marks = [], [], set()
+    kinds = ("soft", "hard", "gain") if panel.has_hard else ("soft",)
+    by_ipc = _settings_by_ipc(panel)
     for ipc in panel.ipcs:
         candidates = panel.soft_cells(ipc)
         choice = choose_expert_epoch(candidates)
@@ -37,61 +45,70 @@ def main_view(panel: Panel, number: int) -> Table:
         # Without a choice nothing was measured: any cell that ran says so with its em dashes.
         ran = sorted(candidates, key=lambda cell: (not cell.trials, not cell.failed))
         shown = soft if choice or not ran else ran[0]
+        no_choice = absent() if shown.trials else missing_entry(shown if shown.asked else None)
         cells += [soft, hard]
         if choice and not choice.equal_n:
             marks.add("unequal")
+        if any(cell.missing for cell in candidates) and len(candidates) > 1:
+            marks.add("unfinished")
         if choice:
-            marks.add(choice.chosen_on)
+            marks.add(choice.chosen_on if choice.candidates > 1 else "only")
         n = {len(cell.trials) for cell in (soft, hard) if cell.trials}
         row = [
             Entry(text=str(ipc)),
-            *(Entry(text=numbers.setting_value(v.get(ipc))) for v in panel.by_ipc.values()),
-            _epoch_entry(choice.cell.expert_epoch, choice.chosen_on) if choice else absent(),
+            *(Entry(text=numbers.setting_value(v.get(ipc))) for v in by_ipc.values()),
+            _epoch_entry(choice) if choice else no_choice,
             Entry(
                 text=str(n.pop()) if len(n) == 1 else f"{len(soft.trials)} / {len(hard.trials)}",
                 title="runs with soft / with hard labels",
-            ),
+            )
+            if n
+            else Entry(text="0", style="muted"),
         ]
         for measure in MEASURES:
-            row += [
-                accuracy_entry(shown, measure, number, best=True),
-                accuracy_entry(hard, measure, number),
-                _gain_entry(shown, hard, measure),
-            ]
+            by_kind = {
+                "soft": accuracy_entry(shown, measure, number, best=True),
+                "hard": accuracy_entry(hard, measure, number),
+                "gain": _gain_entry(shown, hard, measure),
+            }
+            row += [by_kind[kind] for kind in kinds]
         row += [
-            _epoch_entry(papers.cell.expert_epoch, "") if papers else absent(),
-            accuracy_entry(papers.cell, "max_on_test", number) if papers else absent(),
+            Entry(text=str(papers.cell.expert_epoch)) if papers else no_choice,
+            accuracy_entry(papers.cell, "max_on_test", number) if papers else no_choice,
         ]
         rows.append(tuple(row))
-    three = ("soft", "hard", "gain")
-    settings = tuple(numbers.setting_name(name) for name in panel.by_ipc)
+    settings = tuple(numbers.setting_name(name) for name in by_ipc)
     return Table(
-        title="Soft against hard labels",
+        title="Soft against hard labels" if panel.has_hard else "Soft labels",
         groups=(
             ("", 3 + len(settings)),
-            ("Final epoch", 3),
-            ("Selected on validation", 3),
-            ("Max on test †", 3),
+            ("Final epoch", len(kinds)),
+            ("Selected on validation", len(kinds)),
+            ("Max on test †", len(kinds)),
             ("Papers’ choice †", 2),
         ),
-        columns=("IPC", *settings, "expert epoch", "n", *three * 3, "epoch", "soft"),
+        columns=("IPC", *settings, "expert epoch", "n", *kinds * 3, "epoch", "soft"),
         rows=tuple(rows),
         legend=(
-            *(_CHOSEN[mark] for mark in ("validation", "test", "unequal") if mark in marks),
+            *(_CHOSEN[mark] for mark in _CHOSEN if mark in marks),
             plus_minus_legend(cells),
-            "Gain: soft minus hard in percentage points, formed over runs with equal seeds.",
+            *([_GAIN] if panel.has_hard else []),
             *absence_legend([panel]),
+            *_blank_legend(rows),
             "† The greatest of all test evaluations during training: "
             "the papers’ optimistic measure. “Papers’ choice” also picks the expert epoch by it.",
         ),
     )
 
 
+_GAIN = "Gain: soft minus hard in percentage points, formed over runs with equal seeds."
 _CHOSEN = {
+    "only": "Where one expert epoch alone was run at an IPC, it is shown: nothing was chosen.",
     "validation": "The expert epoch is the best on validation images, which are kept out of the "
     "students’ subsets; test images had no say in it.",
     "test": "* Chosen on test, for want of validation images: the accuracy beside it is "
     "optimistic.",
+    "unfinished": "Runs are missing at some IPC (below), so its best expert epoch may change.",
     "unequal": "The candidate epochs of some IPC have different numbers of runs; see the full "
     "grid before trusting the choice.",
 }
@@ -107,7 +124,7 @@ def grid_view(panel: Panel, number: int, measure: str, split: str = "test") -> T
     chosen = set()
     for ipc in panel.ipcs:
         choice = choose_expert_epoch(panel.soft_cells(ipc))
-        chosen |= {(ipc, choice.cell.expert_epoch)} if choice else set()
+        chosen |= {(ipc, choice.cell.expert_epoch)} if choice and choice.candidates > 1 else set()
     rows = []
     kinds: list[int | None] = [*panel.expert_epochs, *([None] if panel.has_hard else [])]
     for epoch in kinds:
@@ -134,6 +151,7 @@ def grid_view(panel: Panel, number: int, measure: str, split: str = "test") -> T
             *([f"n = {usual_n} unless stated."] if found else []),
             *(["Bold: the expert epoch of the main table."] if chosen else []),
             *absence_legend([panel], {split, "validation" if measure == "selected" else split}),
+            *_blank_legend(rows),
         ),
     )
 
@@ -167,9 +185,11 @@ def expert_view(results: Results) -> Table:
     )
 
 
-def problem_view(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> Table:
-    """Failed and missing cells."""
+def problem_view(panels: Sequence[Panel]) -> Table:
+    """Failed and missing cells, the first MOST_PROBLEMS of them."""
     axes = list(panels[0].axes)
+    found = problem_rows(panels)
+    more = len(found) - MOST_PROBLEMS
     rows = tuple(
         (
             Entry(text=row["what"], style="words"),
@@ -180,7 +200,7 @@ def problem_view(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> Table:
             Entry(text=row["seeds"], style="words"),
             Entry(text=row["detail"], title=row["trial"] or "", style="words"),
         )
-        for row in problem_rows(panels, plans)
+        for row in found[:MOST_PROBLEMS]
     )
     return Table(
         title="Failed and missing runs",
@@ -195,17 +215,35 @@ def problem_view(panels: Sequence[Panel], plans: Sequence[Plan] = ()) -> Table:
         ),
         rows=rows,
         legend=(
-            "Not run: against what the sweeps were asked for, "
-            "and the full grid of every IPC, expert epoch and seed they hold.",
+            "Not run: asked for when the sweeps were last started, and not there.",
+            *([f"{more:,} further rows are in tables/problems.csv."] if more > 0 else []),
         ),
     )
 
 
-def _epoch_entry(epoch: int | None, chosen_on: str) -> Entry:
-    return Entry(
-        text=f"{epoch}{'*' if chosen_on == 'test' else ''}",
-        title=f"chosen on {chosen_on}" if chosen_on else "",
-    )
+def _settings_by_ipc(panel: Panel) -> dict[str, Mapping[int, Value]]:
+    """Settings of the student to show in the row of an IPC: those that do not follow from others.
+
+    A schedule's lengths are a share of the student's epochs.
+    """
+    return {
+        name: of
+        for name, of in panel.by_ipc.items()
+        if not (name.startswith("student.schedule.") and "student.epochs" in panel.by_ipc)
+    }
+
+
+def _epoch_entry(choice: Choice) -> Entry:
+    epoch = str(choice.cell.expert_epoch)
+    if choice.candidates == 1:
+        return Entry(text=epoch, title="the only epoch measured")
+    marked = "*" if choice.chosen_on == "test" else ""
+    return Entry(text=epoch + marked, title=f"chosen on {choice.chosen_on}")
+
+
+def _blank_legend(rows: Sequence[Sequence[Entry]]) -> list[str]:
+    texts = {entry.text for row in rows for entry in row}
+    return [f"{numbers.NOT_ASKED}: not asked for."] if numbers.NOT_ASKED in texts else []
 
 
 def _gain_entry(soft: Cell, hard: Cell, measure: str) -> Entry:

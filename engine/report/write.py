@@ -7,16 +7,18 @@ Half a second of work for 60 trials, most of it matplotlib's.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.analysis.grid import Panel, split_into_panels
+from engine.analysis.best_epoch import best_epochs
+from engine.analysis.grid import Panel, missing_runs, split_into_panels
 from engine.analysis.trials import MEASURES
 from engine.errors import UsageError
 from engine.records import content_id
 from engine.report import numbers, tables, textual, views
+from engine.report.best_epoch import best_epoch_rows, best_epoch_view, growth_sentences
 from engine.report.entries import Table
 from engine.report.publish import check_destination, publish
 from engine.report.sweeps import Progress, Results, read_sweeps
@@ -52,7 +54,7 @@ def write_report(
         MismatchError: the sweeps are of different datasets.
     """
     results = read_sweeps(sweeps, progress=progress)
-    panels = split_into_panels(results.trials)
+    panels = split_into_panels(results.trials, results.asked)
     out = Path(out).resolve()
     check_destination(out)
     _refuse_sweep_as_destination(sweeps, out)
@@ -73,11 +75,9 @@ def write_report(
         "trials": {
             "done": done,
             "failed": len(results.trials) - done,
-            "not_run": sum(
-                len(seeds) for panel in panels for *_, seeds in panel.missing(results.plans)
-            ),
+            "not_run": sum(len(seeds) for *_, seeds in missing_runs(panels)),
         },
-        "panels": len(panels),
+        "panels": len(_with_runs(panels)),
         "files": names,
         "notes": list(results.notes),
         "table": _console_rows(panels),
@@ -95,7 +95,12 @@ def main_table(
     rest. Raises as `write_report` does when reading.
     """
     results = read_sweeps(sweeps, progress=progress)
-    return _console_rows(split_into_panels(results.trials))
+    return _console_rows(split_into_panels(results.trials, results.asked))
+
+
+def _with_runs(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels to show: one of which nothing has run yet is in the list of missing runs alone."""
+    return [panel for panel in panels if panel.has_runs]
 
 
 _CONSOLE_COLUMNS = {
@@ -117,14 +122,14 @@ def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
                 {numbers.setting_name(k): numbers.setting_value(v) for k, v in panel.axes.items()},
                 views.main_view(panel, number),
             )
-            for number, panel in enumerate(panels, 1)
+            for number, panel in enumerate(_with_runs(panels), 1)
         ]
     )
     return [
         {
             _CONSOLE_COLUMNS.get(name, name): text
             for name, text in row.items()
-            if name in _CONSOLE_COLUMNS or not (": " in name or name.startswith("student schedule"))
+            if name in _CONSOLE_COLUMNS or ": " not in name
         }
         for row in whole
     ]
@@ -135,55 +140,42 @@ def _build(
 ) -> dict[str, bytes]:
     """Every file of the report but the manifest: relative path → content."""
     from engine.report import figures
+    from engine.report.drawings import drawings_of
     from engine.report.page import DrawnFigure, PanelPage, render
 
     files: dict[str, bytes] = {}
     pages = []
     drawn = figures.measured(panels)
-    for number, panel in enumerate(panels, 1):
+    shown = _with_runs(panels)
+    for number, panel in enumerate(shown, 1):
         pictures = []
-        if drawn and figures.has_points(panel, *drawn):
-            for name, draw, caption in _drawings():
-                figure = draw(panel, results.dataset_name, *drawn)
-                stem = _figure_stem(name, number, len(panels))
-                files[f"figures/{stem}.svg"] = figures.svg(figure)
-                files[f"figures/{stem}.png"] = figures.png(figure)
-                svg = figures.inline(files[f"figures/{stem}.svg"], stem.replace("_", "-"))
-                pictures.append(DrawnFigure(name=stem, svg=svg, caption=caption))
+        for drawing in drawings_of(panel, drawn):
+            assert drawn is not None
+            figure = drawing.draw(panel, results.dataset_name, drawn)
+            stem = _figure_stem(drawing.name, number, len(shown))
+            files[f"figures/{stem}.svg"] = figures.svg(figure)
+            files[f"figures/{stem}.png"] = figures.png(figure)
+            svg = figures.inline(files[f"figures/{stem}.svg"], stem.replace("_", "-"))
+            pictures.append(
+                DrawnFigure(name=stem, svg=svg, caption=drawing.caption(panel), about=drawing.about)
+            )
         pages.append(
             PanelPage(
                 number=number,
                 panel=panel,
                 main=views.main_view(panel, number),
+                best_epoch=best_epoch_view(panel, number),
+                growth=tuple(growth_sentences(panel)),
                 grids=_grids(panel, number),
                 figures=tuple(pictures),
             )
         )
         if progress is not None:
-            progress("draw figures", number, len(panels))
-    experts, problems = views.expert_view(results), views.problem_view(panels, results.plans)
-    page = render(results, pages, experts, problems)
+            progress("draw figures", number, len(shown))
+    page = render(results, panels, pages, views.expert_view(results), views.problem_view(panels))
     files["index.html"] = page.encode()
     files |= _table_files(results, panels, pages)
     return files
-
-
-def _drawings() -> list[tuple[str, Callable[..., Any], str]]:
-    from engine.report import figures
-
-    return [
-        (
-            "accuracy_over_ipc",
-            figures.over_ipc,
-            "One line per expert epoch; dashed: hard labels on the same images.",
-        ),
-        (
-            "accuracy_over_expert_epoch",
-            figures.over_expert_epoch,
-            "One line per IPC. A ring marks the expert epoch that the main table chose; "
-            "dashed: hard labels of the same IPC.",
-        ),
-    ]
 
 
 def _grids(panel: Panel, number: int) -> tuple[Table, ...]:
@@ -196,46 +188,49 @@ def _grids(panel: Panel, number: int) -> tuple[Table, ...]:
 def _table_files(
     results: Results, panels: Sequence[Panel], pages: Sequence[PanelPage]
 ) -> dict[str, bytes]:
-    def heading(page: PanelPage, table: Table) -> str:
-        return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes))))
+    def headed(page: PanelPage, table: Table) -> tuple[str, Table]:
+        return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes)))), table
 
-    texts = {
-        "main.csv": textual.to_csv(tables.main_rows(panels)),
-        "main.md": textual.to_markdown([(heading(page, page.main), page.main) for page in pages]),
-        "grid.csv": textual.to_csv(tables.grid_rows(panels)),
-        "grid.md": textual.to_markdown(
-            [(heading(page, table), table) for page in pages for table in page.grids]
-        ),
-        "trials.csv": textual.to_csv(tables.trial_rows(results)),
+    problems, experts = views.problem_view(panels), views.expert_view(results)
+    as_markdown: dict[str, list[tuple[str, Table]]] = {
+        "main": [headed(page, page.main) for page in pages],
+        "best_epoch": [headed(page, page.best_epoch) for page in pages if page.best_epoch],
+        "grid": [headed(page, table) for page in pages for table in page.grids],
+        "experts": [(experts.title, experts)],
+        "problems": [(problems.title, problems)],
     }
-    for name, view, rows in (
-        ("experts", views.expert_view(results), tables.expert_rows(results)),
-        (
-            "problems",
-            views.problem_view(panels, results.plans),
-            tables.problem_rows(panels, results.plans),
-        ),
-    ):
-        texts[f"{name}.csv"] = textual.to_csv(rows)
-        texts[f"{name}.md"] = textual.to_markdown([(view.title, view)])
+    as_csv = {
+        "main": tables.main_rows(_with_runs(panels)),
+        "best_epoch": best_epoch_rows(panels),
+        "grid": tables.grid_rows(panels),
+        "experts": tables.expert_rows(results),
+        "problems": tables.problem_rows(panels),
+        "trials": tables.trial_rows(results),
+    }
+    texts = {f"{name}.csv": textual.to_csv(rows) for name, rows in as_csv.items()}
+    texts |= {f"{name}.md": textual.to_markdown(each) for name, each in as_markdown.items()}
+    if not as_markdown["best_epoch"]:
+        del texts["best_epoch.csv"], texts["best_epoch.md"]
     return {f"tables/{name}": text.encode() for name, text in texts.items()}
 
 
 def _file_names(panels: Sequence[Panel]) -> list[str]:
     from engine.report import figures
+    from engine.report.drawings import drawings_of
 
+    shown = _with_runs(panels)
+    with_choice = ["best_epoch"] if any(best_epochs(panel) for panel in shown) else []
     names = ["index.html", "tables/trials.csv"]
     names += [
         f"tables/{table}.{kind}"
-        for table in ("main", "grid", "experts", "problems")
+        for table in ("main", *with_choice, "grid", "experts", "problems")
         for kind in ("csv", "md")
     ]
     drawn = figures.measured(panels)
     names += [
-        f"figures/{_figure_stem(name, number, len(panels))}.{kind}"
-        for number, panel in enumerate(panels, 1)
-        if drawn and figures.has_points(panel, *drawn)
-        for name, *_ in _drawings()
+        f"figures/{_figure_stem(drawing.name, number, len(shown))}.{kind}"
+        for number, panel in enumerate(shown, 1)
+        for drawing in drawings_of(panel, drawn)
         for kind in ("svg", "png")
     ]
     return names

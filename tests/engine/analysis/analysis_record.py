@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
-from engine.analysis import Trial, parse_trial
+from engine.analysis import AskedCell, Trial, parse_trial
 
 _numbers = count()
 
@@ -67,3 +67,17 @@ def record(
 def trial(*args: Any, **options: Any) -> Trial:
     """The parsed trial of `record(...)`."""
     return parse_trial(record(*args, **options))
+
+
+def asked(
+    ipc: int = 1, epoch: int | None = 13, *, seeds: Iterable[int] = (0,), **options: Any
+) -> AskedCell:
+    """The cell of `trial(ipc, epoch, **options)`, asked for with these seeds."""
+    like = trial(ipc, epoch, **options)
+    return AskedCell(
+        ipc=ipc,
+        labels=like.labels,
+        expert_epoch=epoch,
+        axes=like.axes,
+        seeds=tuple(trial(seed=seed).seeds for seed in seeds),
+    )

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from analysis_record import trial
+from analysis_record import asked, trial
 
-from engine.analysis import split_into_panels, spread_meaning
+from engine.analysis import missing_runs, split_into_panels, spread_meaning
+
+
+def owed(panels):
+    """(IPC, expert epoch) → the seeds that are missing there."""
+    return {
+        (cell.ipc, cell.expert_epoch): [dict(one)["init_seed"] for one in seeds]
+        for _, cell, seeds in missing_runs(panels)
+    }
 
 
 def test_cells_are_keyed_by_ipc_and_expert_epoch():
@@ -85,16 +93,47 @@ def test_a_failed_run_is_kept_apart_until_another_run_of_its_seeds_is_done():
     assert split_into_panels([failed, done])[0].cell(1, 13).failed == ()
 
 
-def test_missing_runs_are_those_the_full_grid_would_have():
+def test_what_was_asked_for_and_not_run_is_missing_and_nothing_else():
     trials = [trial(1, 5, seed=0), trial(1, 5, seed=1), trial(10, 13, seed=0), trial(1, None)]
-    missing = split_into_panels(trials)[0].missing()
-    seeds = {(i, e): [dict(s)["init_seed"] for s in absent] for i, e, absent in missing}
-    assert seeds == {(1, 13): [0, 1], (10, 5): [0, 1], (10, 13): [1], (10, None): [0]}
+    wanted = [asked(1, 5, seeds=[0, 1, 2]), asked(10, 13, seeds=[0]), asked(10, None, seeds=[4])]
+    panels = split_into_panels(trials, wanted)
+    assert len(panels) == 1
+    assert owed(panels) == {(1, 5): [2], (10, None): [4]}
+    assert panels[0].cell(1, 13) is None
+
+
+def test_without_a_plan_nothing_is_missing():
+    assert owed(split_into_panels([trial(1, 5), trial(10, 13)])) == {}
 
 
 def test_a_failed_run_is_not_missing():
-    trials = [trial(1, 5), trial(1, 13, status="failed")]
-    assert split_into_panels(trials)[0].missing() == []
+    panels = split_into_panels([trial(1, 13, status="failed")], [asked(1, 13, seeds=[0])])
+    assert owed(panels) == {}
+
+
+def test_an_ipc_of_which_nothing_ran_yet_is_in_its_panel():
+    (panel,) = split_into_panels([trial(1, 5)], [asked(1, 5), asked(100, 5), asked(100, None)])
+    assert (panel.ipcs, panel.has_hard) == ([1, 100], True)
+    assert panel.cell(100, 5).trials == ()
+
+
+def test_a_setting_of_which_nothing_ran_yet_is_a_panel_without_runs():
+    wanted = [asked(1, 5, cell={"lr": lr}) for lr in (0.01, 0.1)]
+    panels = split_into_panels([trial(1, 5)], wanted)
+    assert [(panel.axes["lr"], panel.has_runs) for panel in panels] == [(0.01, True), (0.1, False)]
+
+
+def test_a_setting_by_ipc_stays_in_one_table_before_the_other_ipc_ran():
+    wanted = [asked(1, 5, cell={"lr": 0.001}), asked(10, 5, cell={"lr": 0.005})]
+    (panel,) = split_into_panels([trial(1, 5, cell={"lr": 0.001})], wanted)
+    assert panel.by_ipc["lr"] == {1: 0.001, 10: 0.005}
+
+
+def test_missing_hard_labels_are_told_once_however_many_panels_they_belong_to():
+    soft = [trial(1, 5, cell={"temperature": t}) for t in (1.0, 2.0, 4.0)]
+    panels = split_into_panels(soft, [asked(1, None, seeds=[0, 1])])
+    assert len(panels) == 3
+    assert [len(seeds) for *_, seeds in missing_runs(panels)] == [2]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""What a sweep was asked for decides what is missing from it."""
+"""What an old sweep was asked for, when its head had its plan alone, decides what is missing."""
 
 from __future__ import annotations
 
 import pytest
 from analysis_record import trial
 
-from engine.analysis import parse_plan, split_into_panels
+from engine.analysis import missing_runs, parse_plan, split_into_panels
 
 GRID = {
     "ipc": [1, 10],
@@ -20,8 +20,9 @@ GRID = {
 
 def missing(trials, **changes):
     plan = parse_plan({**GRID, **changes}, [0, 5, 13])
-    (panel,) = split_into_panels(trials)
-    return {(ipc, epoch): len(seeds) for ipc, epoch, seeds in panel.missing([plan])}
+    panels = split_into_panels(trials, plan.asked_cells(trials))
+    assert len(panels) == 1
+    return {(c.ipc, c.expert_epoch): len(seeds) for _, c, seeds in missing_runs(panels)}
 
 
 def test_cells_that_were_never_begun_are_missing():
@@ -34,10 +35,9 @@ def test_a_plan_of_hard_labels_alone_concerns_them():
     assert missing([trial(1, None, seed=0)], labels=["hard"]) == {(1, None): 1, (10, None): 2}
 
 
-def test_a_plan_for_another_student_or_temperature_does_not_concern_a_panel():
+def test_a_plan_for_another_student_says_nothing_of_these_trials():
     trials = [trial(1, 5)]
     assert missing(trials, student={"model": "resnet18"}) == {}
-    assert missing(trials, student={}, temperature=[2.0]) == {}
 
 
 def test_all_epochs_are_those_of_the_store():
@@ -59,8 +59,18 @@ def test_seeds_of_a_plan_are_those_of_its_trials():
     assert parse_plan(GRID, []).seeds[0] == trial(1, 5, seed=0).seeds
 
 
-def test_a_sweep_that_records_no_grid_has_no_plan():
-    assert parse_plan({}, [5]) is None
+def test_a_temperature_that_never_ran_is_missing_from_a_panel_of_its_own():
+    trials = [trial(1, 5)]
+    plan = parse_plan({**GRID, "labels": ["soft"], "ipc": [1], "temperature": [1.0, 2.0]}, [])
+    panels = split_into_panels(trials, plan.asked_cells(trials))
+    assert [panel.axes["temperature"] for panel in panels] == [1.0, 2.0]
+    owed = {panel.axes["temperature"]: len(seeds) for panel, _, seeds in missing_runs(panels)}
+    assert owed == {1.0: 2, 2.0: 2}
+
+
+@pytest.mark.parametrize("grid", [{}, {"grids": [GRID]}, {**GRID, "by_ipc": {"1": {"lr": 0.1}}}])
+def test_other_plans_of_old_sweeps_are_not_known(grid):
+    assert parse_plan(grid, [5]) is None
 
 
 def test_a_grid_that_is_none_is_refused():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.analysis import AskedCell, read_asked, record_asked
 from engine.records import canonical_json, write_record
 
 SEEDS = ("subset_seed", "init_seed", "order_seed", "augment_seed")
@@ -92,6 +93,11 @@ def grid(
     ]
 
 
+def asked_of(records: Iterable[Mapping[str, Any]]) -> list[AskedCell]:
+    """The cells of a sweep that was asked for exactly these trials."""
+    return read_asked(record_asked((record, [record["seeds"]]) for record in records))
+
+
 def write_sweep(
     folder: Path,
     trials: Iterable[Mapping[str, Any]],
@@ -99,8 +105,10 @@ def write_sweep(
     dataset: Mapping[str, Any] | None = None,
     experts: list[dict[str, Any]] | None = None,
     plan: Mapping[str, Any] | None = None,
+    asked: Iterable[Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Write trials as a sweep folder and return it."""
+    """Write trials as a sweep folder and return it; `asked`: records of all that it was to run."""
+    trials = list(trials)
     head = {
         "kind": "sweep",
         "plan": dict(plan or {}),
@@ -120,6 +128,8 @@ def write_sweep(
             }
         ],
     }
+    if asked is not None:
+        head["asked"] = record_asked((record, [record["seeds"]]) for record in asked)
     for record in trials:
         write_record(folder / "trials" / record["id"][:2] / f"{record['id']}.json", record)
     write_record(folder / "sweep.json", head)

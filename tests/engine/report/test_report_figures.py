@@ -49,6 +49,32 @@ def test_over_expert_epoch_there_is_one_line_per_ipc_with_its_best_ringed():
     assert list(found["ipc-1"].get_xdata()) == [0, 5, 13]
 
 
+def test_where_every_ipc_has_an_epoch_of_its_own_one_line_names_them():
+    figure = figures.over_ipc(panel_of({(1, 13): 0.1, (10, 36): 0.2, (50, 125): 0.3}), "d")
+    found = lines(figure)
+    assert set(found) == {"soft"}
+    assert list(found["soft"].get_xdata()) == [1, 10, 50]
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert texts == {"epoch 13", "epoch 36", "epoch 125", "soft labels"}
+
+
+def test_one_epoch_for_every_ipc_is_a_line_of_that_epoch():
+    figure = figures.over_ipc(panel_of({(1, 13): 0.1, (10, 13): 0.2}), "d")
+    assert set(lines(figure)) == {"epoch-13"}
+
+
+def test_no_ring_where_there_was_no_choice():
+    found = lines(figures.over_expert_epoch(panel_of({(1, 13): 0.1, (10, 13): 0.2}), "d"))
+    assert set(found) == {"ipc-1", "ipc-10"}
+
+
+def test_a_leader_across_the_figure_is_no_line_of_the_plot():
+    figure = figures.over_ipc(panel_of({(1, 5): 0.1, (1, 13): 0.2, (10, 13): 0.3}), "d")
+    styles = {t.get_text(): t.arrow_patch.get_linestyle() for t in figure.axes[0].texts}
+    assert styles["epoch 13"] == "-"
+    assert styles["epoch 5"] != "-"
+
+
 def test_error_bars_are_the_population_std():
     axes = figures.over_ipc(panel_of({(1, 5): 0.1, (10, 5): 0.2}), "d").axes[0]
     (bars,) = axes.containers

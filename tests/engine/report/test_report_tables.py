@@ -7,15 +7,16 @@ import io
 
 import numpy as np
 import pytest
-from report_synthetic_sweep import grid, trial, write_sweep
+from report_synthetic_sweep import asked_of, grid, trial, write_sweep
 
 from engine.analysis import parse_trial, split_into_panels
 from engine.report import entries, main_table, tables, textual, views
 from engine.report.sweeps import read_sweeps
 
 
-def panels_of(records):
-    return split_into_panels([parse_trial(record) for record in records])
+def panels_of(records, asked=()):
+    """Panels of a sweep that was asked for the records `asked`."""
+    return split_into_panels([parse_trial(record) for record in records], asked_of(asked))
 
 
 def texts(table):
@@ -43,20 +44,19 @@ def test_every_cell_of_the_grid_lands_in_its_place():
     assert {r["labels"] for r in rows if r["expert_epoch"] is None} == {"hard"}
 
 
-def test_the_grid_view_has_a_row_per_epoch_and_a_column_per_ipc():
+def test_the_grid_view_tells_what_was_not_run_from_what_nobody_asked_for():
     accuracies = {(1, 5): 0.1, (10, 5): 0.2, (10, 13): 0.3, (1, None): 0.04}
-    (panel,) = panels_of(grid(accuracies))
+    (panel,) = panels_of(grid(accuracies), grid({**accuracies, (10, None): 0.1}))
     table = views.grid_view(panel, 1, "final")
     assert table.columns == ("expert epoch", "IPC 1", "IPC 10")
     assert texts(table) == [
         ["5", "10.2 ± 0.2", "20.2 ± 0.2"],
-        ["13", "not run", "30.2 ± 0.2"],
+        ["13", "·", "30.2 ± 0.2"],
         ["hard", "4.2 ± 0.2", "not run"],
     ]
-    assert [e.text for row in table.rows for e in row if e.style == "best"] == [
-        "10.2 ± 0.2",
-        "30.2 ± 0.2",
-    ]
+    assert "·: not asked for." in table.legend
+    # IPC 1 had one epoch, which is no choice.
+    assert [e.text for row in table.rows for e in row if e.style == "best"] == ["30.2 ± 0.2"]
 
 
 def test_an_unusual_number_of_runs_is_written_beside_the_number():
@@ -88,7 +88,8 @@ def test_validation_alone_still_chooses_the_epoch():
 
 
 def test_a_choice_made_on_test_is_marked():
-    (panel,) = panels_of(grid({(1, 5): 0.1, (1, None): 0.05}, validation=None))
+    accuracies = {(1, 5): 0.1, (1, 13): 0.05, (1, None): 0.05}
+    (panel,) = panels_of(grid(accuracies, validation=None))
     table = views.main_view(panel, 1)
     assert table.rows[0][1].text == "5*"
     assert any(line.startswith("* Chosen on test") for line in table.legend)
@@ -120,7 +121,8 @@ def test_failed_missing_and_repeated_runs_are_listed():
         trial(1, 5, 0.9),
         trial(1, None, 0.05),
     ]
-    rows = tables.problem_rows(panels_of(records))
+    asked = [*records, trial(10, None, 0.1)]
+    rows = tables.problem_rows(panels_of(records, asked))
     found = {(r["what"], r["ipc"], r["expert_epoch"]): r["detail"] for r in rows}
     assert found[("failed", 1, 13)] == "TrainingDiverged: the loss became NaN"
     assert {key for key in found if key[0] == "not run"} == {("not run", 10, None)}
@@ -130,6 +132,48 @@ def test_failed_missing_and_repeated_runs_are_listed():
 def test_a_cell_whose_runs_failed_says_failed():
     (panel,) = panels_of([trial(1, 5, 0.1), trial(10, 5, None, error="boom")])
     assert texts(views.grid_view(panel, 1, "final")) == [["5", "10.0", "failed"]]
+
+
+def test_an_epoch_that_was_the_only_one_is_not_called_the_best():
+    (panel,) = panels_of(grid({(1, 13): 0.1, (10, 36): 0.2}))
+    legend = " ".join(views.main_view(panel, 1).legend)
+    assert "nothing was chosen" in legend
+    assert "best on validation" not in legend
+
+
+def test_without_hard_labels_their_columns_are_left_out():
+    (panel,) = panels_of(grid({(1, 5): 0.1, (10, 5): 0.2}))
+    table = views.main_view(panel, 1)
+    assert (table.title, table.columns.count("soft")) == ("Soft labels", 4)
+    assert not {"hard", "gain"} & set(table.columns)
+    assert sum(width for _, width in table.groups) == len(table.columns)
+    (asked_for,) = panels_of(grid({(1, 5): 0.1}), grid({(1, None): 0.1}))
+    assert "hard" in views.main_view(asked_for, 1).columns
+
+
+def test_an_ipc_that_has_not_begun_has_its_row():
+    (panel,) = panels_of(grid({(1, 5): 0.1, (1, 13): 0.2}), grid({(100, 5): 0, (100, 13): 0}))
+    table = views.main_view(panel, 1)
+    assert texts(table)[1] == ["100", "not run", "0", *["not run"] * 5]
+    assert any(line.startswith("Runs are missing") for line in table.legend)
+
+
+def test_what_follows_from_the_length_of_a_student_has_no_column_of_its_own():
+    records = [
+        trial(ipc, 5, 0.1, student={"epochs": epochs, "schedule": {"every": epochs // 4}})
+        for ipc, epochs in ((1, 300), (10, 75))
+    ]
+    (panel,) = panels_of(records)
+    assert set(panel.by_ipc) == {"student.epochs", "student.schedule.every"}
+    assert views.main_view(panel, 1).columns[:3] == ("IPC", "student epochs", "expert epoch")
+
+
+def test_of_very_many_missing_cells_the_page_lists_some_and_says_where_the_others_are():
+    asked = [trial(1, epoch, 0.1) for epoch in range(200)]
+    panels = panels_of([trial(1, 0, 0.1)], asked)
+    view = views.problem_view(panels)
+    assert len(view.rows) == views.MOST_PROBLEMS < len(tables.problem_rows(panels)) == 199
+    assert any("tables/problems.csv" in line for line in view.legend)
 
 
 def test_every_number_leads_to_its_trials():

@@ -13,6 +13,7 @@ import pytest
 from report_synthetic_sweep import grid, trial, write_sweep
 
 from engine.errors import ArtefactError, UsageError
+from engine.records import write_record
 from engine.report import report_info, verify_report, write_report
 
 ACCURACIES = {(i, e): 0.1 + 0.01 * i + 0.001 * (e or 0) for i in (1, 10) for e in (5, 13, None)}
@@ -85,7 +86,7 @@ def test_the_id_follows_the_trials_not_the_place(sweep, tmp_path):
 def test_every_flipped_byte_is_found(sweep, tmp_path):
     out = tmp_path / "report"
     write_report([sweep], out)
-    assert verify_report(out) == {"ok": True, "checked": 15, "problems": []}
+    assert verify_report(out) == {"ok": True, "checked": 19, "problems": []}
     for name in ("index.html", "figures/accuracy_over_ipc.png", "tables/grid.csv"):
         file = out / name
         whole = file.read_bytes()
@@ -204,7 +205,7 @@ def test_names_are_shown_as_text_never_as_markup(tmp_path):
 def test_the_page_needs_no_network_and_is_well_formed(sweep, tmp_path):
     write_report([sweep], tmp_path / "r")
     page = (tmp_path / "r" / "index.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert not re.search(r'(src|href)="(https?:)?//', page.replace("xmlns", ""))
     assert "@import" not in page
     assert balance(page) == []
@@ -248,7 +249,67 @@ def test_a_setting_whose_runs_all_failed_has_no_figure_and_does_not_stop_the_oth
     assert plan["files"] == summary["files"]
 
 
-def test_cells_that_the_sweep_still_owes_are_listed(tmp_path):
+def test_what_the_sweep_was_asked_for_and_has_not_is_listed(tmp_path):
+    asked = [*grid({(1, 5): 0, (50, 24): 0, (1, None): 0}), trial(1, 5, 0, cell={"lr": 0.5})]
+    sweep = write_sweep(tmp_path / "s", grid({(1, 5): 0.1}), asked=asked)
+    summary = write_report([sweep], tmp_path / "r")
+    assert summary["trials"] == {"done": 3, "failed": 0, "not_run": 7}
+    assert (summary["panels"], summary["notes"]) == (1, [])
+    problems = (tmp_path / "r" / "tables" / "problems.md").read_text()
+    assert "| not run | 0.01 | 50 | 24 | 3 | all 0; all 1; all 2 |" in problems
+    assert "| not run | 0.5 | 1 | 5 | 1 | all 0 |" in problems
+    assert "7 not run" in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_runs_that_one_sweep_owes_and_another_has_are_not_missing(tmp_path):
+    everything = grid({(1, 5): 0.1, (10, 5): 0.2})
+    a = write_sweep(tmp_path / "a", everything[:2], asked=everything)
+    b = write_sweep(tmp_path / "b", everything[2:], asked=everything[2:])
+    assert write_report([a], tmp_path / "r")["trials"]["not_run"] == 4
+    assert write_report([a, b], tmp_path / "r")["trials"]["not_run"] == 0
+
+
+def test_a_sweep_that_does_not_say_what_it_was_asked_for_has_a_note(tmp_path):
+    sweep = write_sweep(tmp_path / "old", grid({(1, 5): 0.1}), plan={"grids": [{"ipc": [1, 10]}]})
+    summary = write_report([sweep], tmp_path / "r")
+    assert summary["trials"]["not_run"] == 0
+    (note,) = summary["notes"]
+    assert "The sweep “old” does not say which cells" in note
+
+
+def test_a_damaged_record_of_what_was_asked_for_is_named_by_file(tmp_path):
+    sweep = write_sweep(tmp_path / "s", grid({(1, 5): 0.1}))
+    head = json.loads((sweep / "sweep.json").read_text())
+    del head["checksum"]
+    write_record(sweep / "sweep.json", {**head, "asked": {"all": {}, "blocks": [{}]}})
+    with pytest.raises(ArtefactError, match=r"sweep\.json: .*seeds"):
+        write_report([sweep], tmp_path / "r")
+
+
+def test_the_page_says_whether_the_best_epoch_grows_with_ipc(tmp_path):
+    growing = {(1, 5): 0.2, (1, 13): 0.1, (10, 5): 0.1, (10, 13): 0.3}
+    summary = write_report([write_sweep(tmp_path / "s", grid(growing))], tmp_path / "r")
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "<b>In these data the best expert epoch grows with IPC: 5 at IPC 1, 13" in page
+    assert "The seeds establish a rise from IPC 1 to IPC 10 at 95 %" in page
+    assert "figures/best_epoch_over_ipc.svg" in summary["files"]
+    (first, second) = csv.DictReader((tmp_path / "r" / "tables" / "best_epoch.csv").open())
+    assert (first["best_expert_epoch"], second["best_expert_epoch"]) == ("5", "13")
+    assert (first["may_be_best_95"], first["epochs_compared"]) == ("5", "5 13")
+
+
+def test_where_every_ipc_has_one_epoch_nothing_is_said_of_the_best(tmp_path):
+    sweep = write_sweep(tmp_path / "s", grid({(1, 13): 0.1, (10, 36): 0.2, (50, 125): 0.3}))
+    plan = write_report([sweep], tmp_path / "r", dry_run=True)
+    summary = write_report([sweep], tmp_path / "r")
+    assert "Best expert epoch" not in (tmp_path / "r" / "index.html").read_text()
+    assert [name for name in summary["files"] if name.endswith(".svg")] == [
+        "figures/accuracy_over_ipc.svg"
+    ]
+    assert plan["files"] == summary["files"]
+
+
+def test_cells_that_an_old_sweep_still_owes_are_listed(tmp_path):
     plan = {"ipc": [1, 50], "expert_epochs": [5], "labels": ["soft"], "seeds": [0]}
     sweep = write_sweep(tmp_path / "s", [trial(1, 5, 0.1)], plan=plan)
     summary = write_report([sweep], tmp_path / "r")
