@@ -7,17 +7,18 @@ bottleneck.
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cli.progress import LINE_EVERY, LINE_EVERY_AT_MOST, can_animate, console_on, duration
-from engine.sweep.status import Watch
+from engine.sweep.watch import Watch
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LOOK_EVERY = 0.5  # seconds between two snapshots
 MOST_WORKERS = 16  # shown one by one
+PLACE = ("ipc", "labels", "expert_epoch")  # named of a cell while none other was seen
 
 
 class SweepView:
@@ -40,7 +41,28 @@ class SweepView:
         self._live: Any = None
 
     def __enter__(self) -> "SweepView":
-        if self._animated:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take an event into account, and show what has become of the sweep now and then."""
+        if event["event"] == "sweep_started":
+            self._begin()
+        with self._lock:
+            line = self._take(event)
+        if line is not None:
+            self._write(line)
+
+    def _begin(self) -> None:
+        """Show a run from its start; a command may have several, one after the other."""
+        with self._lock:
+            self._watch = Watch()
+            self._began = self._looked = self._last_line = self._clock()
+        if self._animated and self._live is None:
             from rich.live import Live
 
             self._live = Live(
@@ -52,19 +74,6 @@ class SweepView:
                 redirect_stderr=False,
             )
             self._live.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Take an event into account, and show what has become of the sweep now and then."""
-        with self._lock:
-            line = self._take(event)
-        if line is not None:
-            self._write(line)
 
     def _take(self, event: Mapping[str, Any]) -> str | None:
         self._watch(event)
@@ -106,7 +115,7 @@ class SweepView:
             table.add_row(
                 Text(f"worker {worker['worker']}"),
                 Text(worker["state"]),
-                Text(cell_words(worker["cell"] or {})),
+                Text(cell_words(worker["cell"] or {}, snapshot["cell_keys"] or PLACE)),
                 Text(share),
                 Text(spent),
                 Text(f"{rate:,.0f} images/s" if rate else ""),
@@ -121,19 +130,21 @@ class SweepView:
 
 
 def running_line(snapshot: Mapping[str, Any]) -> str:
-    """`students: 34/120 (28 %), 1 failed, 1,590 images/s, about 5 min 40 s left; best …`."""
+    """`students: 34/120 (28 %), 880 done before, 1 failed, 1,590 images/s, about 5 min left; …`."""
     trials = snapshot["trials"]
     ended = trials["done"] + trials["failed"]
     parts = [
         f"students: {ended:,}/{trials['total']:,} ({100 * ended // max(trials['total'], 1)} %)"
     ]
+    if trials["done_before"]:
+        parts.append(f"{trials['done_before']:,} done before")
     if trials["failed"]:
         parts.append(f"{trials['failed']:,} failed")
     if snapshot["images_per_second"]:
         parts.append(f"{snapshot['images_per_second']:,.0f} images/s")
     if snapshot["eta_seconds"] is not None:
         parts.append(f"about {duration(snapshot['eta_seconds'])} left")
-    return ", ".join(parts) + best_words(snapshot["best"])
+    return ", ".join(parts) + best_words(snapshot["best"], snapshot["cell_keys"])
 
 
 def final_line(snapshot: Mapping[str, Any]) -> str:
@@ -141,20 +152,28 @@ def final_line(snapshot: Mapping[str, Any]) -> str:
     trials = snapshot["trials"]
     seconds = snapshot["updated"] - snapshot["started"]
     failed = f", {trials['failed']:,} failed" if trials["failed"] else ""
+    before = f" ({trials['done_before']:,} done before)" if trials["done_before"] else ""
     shares = sorted(snapshot["shares"].items(), key=lambda item: -item[1])
     named = [f"{part} {100 * share:.0f} %" for part, share in shares if share >= 0.005]
     spent = f"; workers' time: {', '.join(named)}" if named else ""
-    return f"students: {trials['done']:,} done{failed} in {duration(seconds)}{spent}"
+    return f"students: {trials['done']:,} done{failed} in {duration(seconds)}{before}{spent}"
 
 
-def best_words(best: Mapping[str, Any] | None) -> str:
-    """`; best so far 45.3 % (ipc 10, expert_epoch 13; mean of 3)`; empty while there is none."""
+def best_words(best: Mapping[str, Any] | None, keys: Sequence[str]) -> str:
+    """`; best so far 45.3 % (IPC 10, expert epoch 13; mean of 3)`; empty while there is none."""
     if best is None:
         return ""
-    where = f"{cell_words(best['cell'])}; mean of {best['trials']}"
+    named = cell_words(best["cell"], keys)
+    where = "; ".join(filter(None, [named, f"mean of {best['trials']}"]))
     return f"; best so far {100 * best['test']:.1f} % ({where})"
 
 
-def cell_words(cell: Mapping[str, Any]) -> str:
-    """A cell's settings that are set, as words."""
-    return ", ".join(f"{key} {value}" for key, value in cell.items() if value is not None)
+def cell_words(cell: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """A cell's settings under these keys, as far as they are set: `IPC 10, hard labels`."""
+    return ", ".join(_setting(key, cell[key]) for key in keys if cell.get(key) is not None)
+
+
+def _setting(key: str, value: Any) -> str:
+    if key == "labels":
+        return f"{value} labels"
+    return f"{'IPC' if key == 'ipc' else key.replace('_', ' ')} {value}"

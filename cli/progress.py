@@ -90,6 +90,10 @@ class Progress:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close_display()
+
+    def close_display(self) -> None:
+        """Leave the terminal to somebody else, until a stage is next reported."""
         if self._live is not None and os.getpid() == self._owner:
             self._stages.clear()
             self._live.stop()

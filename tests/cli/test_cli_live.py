@@ -8,19 +8,19 @@ import time
 from typing import Any
 
 from cli.live import SweepView, cell_words, final_line, running_line
-from engine.sweep.status import Watch
+from engine.sweep.watch import Watch
 
-CELL = {"ipc": 10, "expert": None, "expert_epoch": 13}
+CELL = {"ipc": 10, "labels": "soft", "selection": "random", "expert": None, "expert_epoch": 13}
 
 
-def events_of_a_sweep() -> list[dict[str, Any]]:
+def events_of_a_sweep(**about: Any) -> list[dict[str, Any]]:
     """Three trials on one worker: two of one cell done, one failed; 100 images and 10 s each."""
     told: list[dict[str, Any]] = []
 
     def tell(at: float, kind: str, **content: Any) -> None:
         told.append({"event": kind, "time": 1000.0 + at, **content})
 
-    tell(0, "sweep_started", pid=os.getpid(), trials=3, work=300.0, workers=1, threads=1)
+    tell(0, "sweep_started", pid=os.getpid(), trials=3, work=300.0, workers=1, threads=1, **about)
     tell(0, "worker_started", worker=0, pid=7)
     tell(0, "worker_ready", worker=0)
     for number, status in enumerate(("done", "done", "failed")):
@@ -34,19 +34,31 @@ def events_of_a_sweep() -> list[dict[str, Any]]:
     return told
 
 
-def snapshot_after(number: int) -> dict[str, Any]:
+def snapshot_after(number: int, **about: Any) -> dict[str, Any]:
     watch = Watch()
-    for event in events_of_a_sweep()[:number]:
+    for event in events_of_a_sweep(**about)[:number]:
         watch(event)
     return watch.snapshot()
 
 
 def test_a_running_line_tells_progress_rate_time_left_and_the_best_cell() -> None:
-    assert running_line(snapshot_after(9)) == (
+    assert running_line(snapshot_after(9, cell_keys=["ipc", "expert_epoch"])) == (
         "students: 2/3 (66 %), 10 images/s, about 10 s left; "
-        "best so far 45.0 % (ipc 10, expert_epoch 13; mean of 2)"
+        "best so far 45.0 % (IPC 10, expert epoch 13; mean of 2)"
     )
     assert running_line(snapshot_after(3)) == "students: 0/3 (0 %)"
+
+
+def test_a_cell_like_all_others_needs_no_name() -> None:
+    assert running_line(snapshot_after(9)).endswith("; best so far 45.0 % (mean of 2)")
+
+
+def test_lines_count_this_run_and_tell_what_had_finished_before() -> None:
+    before = snapshot_after(99, already_done=1234)
+    assert running_line(before).startswith("students: 3/3 (100 %), 1,234 done before, 1 failed")
+    assert final_line(before).startswith(
+        "students: 2 done, 1 failed in 30 s (1,234 done before); workers' time: "
+    )
 
 
 def test_the_final_line_names_the_bottleneck() -> None:
@@ -55,8 +67,11 @@ def test_the_final_line_names_the_bottleneck() -> None:
     )
 
 
-def test_what_a_cell_leaves_open_is_not_mentioned() -> None:
-    assert cell_words(CELL) == "ipc 10, expert_epoch 13"
+def test_a_cell_is_named_by_the_keys_that_matter_and_are_set() -> None:
+    keys = ["ipc", "labels", "expert", "expert_epoch"]
+    assert cell_words(CELL, keys) == "IPC 10, soft labels, expert epoch 13"
+    hard = {"ipc": 10, "labels": "hard", "expert": None, "expert_epoch": None}
+    assert cell_words(hard, keys) == "IPC 10, hard labels"
 
 
 def test_elsewhere_than_on_a_terminal_lines_come_now_and_then() -> None:

@@ -17,7 +17,9 @@ from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
 from engine.errors import ArtefactError
 from engine.sweep.local import run_local
 from engine.sweep.packing import choose_packing, own_cores
-from engine.sweep.status import StatusFile, Watch, identify_process, is_same_process, sweep_status
+from engine.sweep.process_identity import identify_process, is_same_process
+from engine.sweep.status import StatusFile, sweep_status
+from engine.sweep.watch import Watch, keys_that_differ
 
 
 def watch(*events: tuple[float, str, dict[str, Any]]) -> Watch:
@@ -53,7 +55,7 @@ def test_a_snapshot_says_who_is_at_what_since_when() -> None:
     assert (first["seen"], first["images_per_second"]) == (50, 10.0)
     assert (second["id"], second["seen"], second["images_per_second"]) == ("b", 0, None)
     assert told.snapshot()["trials"] == {
-        "total": 4, "done": 0, "failed": 0, "running": 2, "waiting": 2,
+        "done_before": 0, "total": 4, "done": 0, "failed": 0, "running": 2, "waiting": 2,
     }  # fmt: skip
 
 
@@ -88,6 +90,44 @@ def test_the_best_cell_is_the_one_with_the_highest_mean() -> None:
         ended(122, 0, "c", cell={"ipc": 2}, test=0.7),
     )
     assert told.snapshot()["best"] == {"cell": {"ipc": 2}, "test": 0.7, "trials": 1}
+
+
+def test_what_had_finished_before_this_run_is_told_apart() -> None:
+    told = Watch()
+    start = {"pid": os.getpid(), "trials": 3, "work": 300, "workers": 1, "threads": 1}
+    told({"event": "sweep_started", "time": 0.0, **start, "already_done": 97})
+    trials = told.snapshot()["trials"]
+    assert (trials["done_before"], trials["total"], trials["done"]) == (97, 3, 0)
+
+
+SOFT = {"ipc": 1, "labels": "soft", "expert": "ada", "expert_epoch": 4, "transform": "soft"}
+HARD = {"ipc": 1, "labels": "hard", "expert": None, "expert_epoch": None, "transform": None}
+
+
+@pytest.mark.parametrize(
+    ("cells", "keys"),
+    [
+        ([SOFT], []),
+        ([SOFT, SOFT | {"expert_epoch": 7}], ["expert_epoch"]),
+        ([SOFT | {"expert_epoch": 7, "ipc": 5}, SOFT], ["ipc", "expert_epoch"]),
+        ([HARD, SOFT], ["labels"]),
+        ([HARD, SOFT, SOFT | {"expert": "bob"}], ["labels", "expert"]),
+        ([SOFT, SOFT | {"ensemble": "4+7"}, SOFT | {"ensemble": "4+9"}], ["ensemble"]),
+    ],
+)
+def test_cells_differ_in_the_keys_that_have_several_values(cells, keys) -> None:
+    assert sorted(keys_that_differ(cells)) == sorted(keys)
+    told = watch(*(ended(120, 0, f"{n}", cell=cell) for n, cell in enumerate(cells)))
+    assert sorted(told.snapshot()["cell_keys"]) == sorted(keys)
+
+
+def test_keys_in_which_a_plan_differs_are_known_before_its_cells_are_seen() -> None:
+    told = Watch()
+    start = {"pid": os.getpid(), "trials": 3, "work": 300, "workers": 1, "threads": 1}
+    told({"event": "sweep_started", "time": 0.0, **start, "cell_keys": ["ipc", "expert_epoch"]})
+    event = begun(1.0, 0, "a")
+    told({"event": event[1], "time": event[0], **event[2], "cell": SOFT})
+    assert told.snapshot()["cell_keys"] == ["ipc", "expert_epoch"]
 
 
 def test_the_shares_of_workers_time_add_up_to_one() -> None:
