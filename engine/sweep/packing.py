@@ -2,14 +2,16 @@
 
 One-thread workers share nothing and scale best while their data fit into the caches; fewer workers
 with more threads need less memory. Which is faster depends on the machine and the student, so it is
-measured.
+measured (`engine.sweep.measured_packing`), and kept with the sweep: a worker's threads decide the
+order of its sums, and so the last bits of its results.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 WORTH_MORE_WORKERS = 1.03
 """A packing with more workers must be so much faster: each holds the images once more."""
@@ -20,26 +22,54 @@ Measure = Callable[[int, int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """Workers, threads of each, and why. ``rates``: images/s by (workers, threads), as measured."""
+    """Workers, threads of each, and why.
+
+    rates: images/s by (workers, threads), as measured. because: what else decided.
+    """
 
     workers: int
     threads: int
     rates: dict[tuple[int, int], float]
+    because: str = ""
 
     @property
     def reason(self) -> str:
-        """Such as ``2 workers × 1 thread: 1,590 images/s (1 × 2: 1,450)``."""
+        """Such as ``2 workers × 1 thread: 1,590 images/s (1 × 2: 1,450); too little memory …``."""
+        return "; ".join(filter(None, (self._rates_in_words(), self.because)))
+
+    def record(self) -> dict[str, Any]:
+        """As JSON, for the sweep that runs in it; `recorded_packing` reads it."""
+        return {
+            "workers": self.workers,
+            "threads": self.threads,
+            "cores": len(available_cores()),
+            "because": self.because,
+            "rates": [[*packing, rate] for packing, rate in self.rates.items()],
+        }
+
+    def _rates_in_words(self) -> str:
         chosen = (self.workers, self.threads)
         others = ", ".join(
             f"{workers} × {threads}: {rate:,.0f}"
             for (workers, threads), rate in self.rates.items()
             if (workers, threads) != chosen
         )
-        found = (
-            f"{_number(self.workers, 'worker')} × {_number(self.threads, 'thread')}: "
-            f"{self.rates[chosen]:,.0f} images/s"
-        )
+        found = f"{_number(self.workers, 'worker')} × {_number(self.threads, 'thread')}"
+        if chosen in self.rates:
+            found += f": {self.rates[chosen]:,.0f} images/s"
         return f"{found} ({others})" if others else found
+
+
+def recorded_packing(record: Mapping[str, Any] | None) -> Packing | None:
+    """The packing a sweep began in; None without one, or if the machine has other cores now."""
+    if not record or record["cores"] != len(available_cores()):
+        return None
+    return Packing(
+        workers=record["workers"],
+        threads=record["threads"],
+        rates={(workers, threads): rate for workers, threads, rate in record["rates"]},
+        because=record["because"],
+    )
 
 
 def choose_packing(cores: int, measure: Measure, *, most_workers: int | None = None) -> Packing:

@@ -1,0 +1,153 @@
+"""How a machine is shared out: by measurement, within its memory, and the same after a restart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pace_cases import made_pace, made_trial
+
+from engine.errors import RankError
+from engine.sweep import measured_packing as module
+from engine.sweep.measured_packing import (
+    fastest_packing,
+    free_memory,
+    image_bytes,
+    measured_packing,
+    packing_of_gpus,
+)
+from engine.sweep.pace import Pace
+from engine.sweep.packing import (
+    WORTH_MORE_WORKERS,
+    Packing,
+    available_cores,
+    choose_packing,
+    recorded_packing,
+)
+
+PLENTY = 10**15
+
+
+class Machine:
+    """Measures by a table of images/s a worker; remembers what it was asked."""
+
+    def __init__(
+        self,
+        rates: dict[tuple[int, int], float],
+        worker_bytes: int = 10**9,
+        core_share: float = 1.0,
+    ) -> None:
+        self.rates, self.worker_bytes, self.core_share = rates, worker_bytes, core_share
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, workers: int, threads: int) -> Pace:
+        self.asked.append((workers, threads))
+        rate = self.rates[workers, threads]
+        if not rate:
+            raise RankError("too little memory")
+        return made_pace(
+            {10: 10 / rate},
+            workers=workers,
+            threads=threads,
+            worker_bytes=self.worker_bytes,
+            core_share=self.core_share,
+        )
+
+
+def trials(count: int = 100) -> list:
+    return [made_trial(seed=seed) for seed in range(count)]
+
+
+def test_the_packing_that_trains_most_images_in_all_is_chosen() -> None:
+    machine = Machine({(1, 4): 1000, (2, 2): 700, (4, 1): 300})
+    packing = fastest_packing(trials(), 4, machine, PLENTY)
+    assert (packing.workers, packing.threads) == (2, 2)
+    assert packing.rates == {(1, 4): 1000, (2, 2): 1400, (4, 1): 1200}
+    assert packing.reason == "2 workers × 2 threads: 1,400 images/s (1 × 4: 1,000, 4 × 1: 1,200)"
+    assert machine.asked == [(1, 4), (2, 2), (4, 1)]
+
+
+def test_more_workers_than_fit_into_memory_are_not_tried() -> None:
+    machine = Machine({(1, 4): 100, (2, 2): 100, (4, 1): 100}, worker_bytes=3 * 10**9)
+    packing = fastest_packing(trials(), 4, machine, 10 * 10**9)
+    assert machine.asked == [(1, 4), (2, 2)]
+    assert packing.workers == 2
+    assert packing.reason.endswith("at most 2 of 3.0 GB each fit into 10.0 GB of free memory")
+
+
+def test_one_worker_runs_however_little_memory_there_is() -> None:
+    packing = fastest_packing(trials(), 2, Machine({(1, 2): 100}), free_bytes=10**6)
+    assert (packing.workers, packing.threads) == (1, 2)
+
+
+def test_a_packing_whose_workers_die_stands_still() -> None:
+    packing = fastest_packing(trials(), 2, Machine({(1, 2): 100, (2, 1): 0}), PLENTY)
+    assert (packing.workers, packing.rates[2, 1]) == (1, 0)
+
+
+def test_a_measurement_on_a_busy_machine_says_so() -> None:
+    machine = Machine({(1, 2): 100, (2, 1): 200}, core_share=0.4)
+    packing = fastest_packing(trials(), 2, machine, PLENTY)
+    assert packing.reason.endswith("left the workers 40% of their cores meanwhile")
+
+
+def test_a_machine_on_which_nothing_runs_is_an_error() -> None:
+    with pytest.raises(RankError):
+        fastest_packing(trials(), 2, Machine({(1, 2): 0}), PLENTY)
+
+
+def test_fewer_trials_than_cores_leave_no_worker_without_one() -> None:
+    machine = Machine({(1, 4): 100, (2, 2): 100})
+    assert fastest_packing(trials(3), 4, machine, PLENTY).workers == 2
+    assert machine.asked == [(1, 4), (2, 2)]
+
+
+def test_a_worker_keeps_its_subsets_and_the_images_it_evaluates_on() -> None:
+    pixels = 3 * 8 * 8
+    assert image_bytes([made_trial(ipc=1), made_trial(ipc=5)]) == 2 * 50 * pixels
+    evaluated = made_trial(ipc=1, evaluation_images=700)
+    assert image_bytes([evaluated]) == (2 * 10 + 700) * pixels
+
+
+def test_gpus_get_workers_without_a_measurement() -> None:
+    packing = packing_of_gpus(4, 2, 32)
+    assert (packing.workers, packing.threads, packing.rates) == (8, 4, {})
+    assert packing.reason == "8 workers × 4 threads; 2 for each of 4 GPUs"
+    assert packing_of_gpus(8, 1, 4).threads == 1
+
+
+def test_a_resumed_sweep_keeps_its_packing_and_measures_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = len(available_cores())
+    began = Packing(workers=cores, threads=1, rates={(cores, 1): 8.25}, because="so it was")
+    head = {"packing": json.loads(json.dumps(began.record()))}
+    monkeypatch.delattr(module, "measure_pace")
+    assert measured_packing(trials(1), precision="fp32", remembered=head["packing"]) == began
+
+
+def test_a_packing_of_another_machine_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = Packing(workers=64, threads=2, rates={}).record() | {"cores": 128}
+    assert recorded_packing(began) is None
+    assert recorded_packing(None) is None
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(module, "measure_pace", lambda trials, **asked: made_pace())
+    packing = measured_packing(trials(1), precision="fp32", remembered=began)
+    assert (packing.workers, packing.threads) == (1, len(available_cores()))
+
+
+def test_free_memory_is_some_and_no_more_than_the_machine_has() -> None:
+    import os
+
+    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@given(st.integers(1, 48), st.integers(1, 64), st.randoms(use_true_random=False))
+def test_a_packing_uses_all_cores_and_is_nearly_the_fastest(cores, most, random) -> None:
+    packing = choose_packing(cores, lambda *_: random.uniform(1, 2), most_workers=most)
+    assert packing.workers * packing.threads == cores
+    assert packing.workers <= most
+    fastest = max(packing.rates.values())
+    assert packing.rates[packing.workers, packing.threads] * WORTH_MORE_WORKERS >= fastest
