@@ -6,27 +6,28 @@ import contextlib
 import json
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import RankError
+from engine.sweep.driver_thread import DriverThread
+from engine.sweep.lookahead import Lookahead
 from engine.sweep.packing import available_cores, own_cores
 from engine.sweep.recording import Recorder
-from engine.sweep.schedule import Job, Schedule
+from engine.sweep.schedule import Schedule
+from engine.sweep.silence import Silence, no_progress
 from engine.sweep.worker import Runnable, failed_record
 from engine.sweep.worker_process import WorkerProcess
 
 TICK = 0.5  # seconds between looks at the clock
-SECONDS_AHEAD = 0.05  # of work that a worker holds beside its trial, …
-MOST_AHEAD = 64  # … and trials at most
+SECONDS_AHEAD = 0.05  # of work that a worker holds beside its trial
 LAST_WORDS = 1.0  # seconds that a stopped worker has to end by itself
 FAILED_STARTS = 3  # in a row, before workers are no longer replaced
 FRUITLESS_DEATHS = 3  # times (retries + 1), in a row and without a record between, end the run
 
 
-class Driver(threading.Thread):
+class Driver(DriverThread):
     """Keeps workers running and busy until the schedule is over or `stop` is called."""
 
     def __init__(
@@ -38,54 +39,53 @@ class Driver(threading.Thread):
         workers: int,
         threads: int,
         start_timeout: float,
+        stall_timeout: float | None,
+        devices: Sequence[int | str],
     ) -> None:
-        super().__init__(name="sweep-driver")
-        self.over = threading.Event()
-        self.error: BaseException | None = None
+        super().__init__()
         self._trials, self._make_runner = trials, make_runner
         self._schedule, self._recorder = schedule, recorder
-        self._threads, self._start_timeout = threads, start_timeout
+        self._threads, self._devices = threads, devices
+        self._start_timeout, self._stall_timeout = start_timeout, stall_timeout
+        self._silence = Silence(2 * TICK)
+        self._lookahead = Lookahead(schedule, SECONDS_AHEAD)
         self._cores = own_cores(workers, threads, available_cores())
         self._workers: dict[int, WorkerProcess] = {}
         self._by_slot: list[WorkerProcess | None] = [None] * workers
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
-        self._stopping = False
         self._names = 0
         self._failed_starts = 0
         self._start_error: BaseException | None = None
         self._deaths_in_a_row = 0
-        self._seconds_a_work: float | None = None
         self._next_tick = 0.0
 
     def stop(self) -> None:
         """End soon: drop the current trials; called by another thread."""
-        self._stopping = True
+        super().stop()
         with contextlib.suppress(OSError):
             self._wake.send(b"x")
 
-    def run(self) -> None:
-        try:
-            self._selector.register(self._woken, selectors.EVENT_READ)
-            while not self._schedule.is_over and not self._stopping:
-                self._recorder.settle()
-                self._start_workers()
-                self._tick()
-                wait = max(self._next_tick - time.monotonic(), 0)
-                for key, mask in self._selector.select(wait):
-                    if isinstance(key.fileobj, WorkerProcess):
-                        self._serve(key.fileobj, mask)
-        except BaseException as error:
-            self.error = error
+    def drive(self) -> None:
+        """Until every trial has ended, or `stop` is called."""
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        while not self._schedule.is_over and not self.stopping:
+            self._recorder.settle()
+            self._start_workers()
+            self._tick()
+            wait = max(self._next_tick - time.monotonic(), 0)
+            for key, mask in self._selector.select(wait):
+                if isinstance(key.fileobj, WorkerProcess):
+                    self._serve(key.fileobj, mask)
+
+    def end(self) -> None:
+        """Stop all workers; what they had sent before is still recorded."""
         try:
             self._end_workers()
-        except BaseException as error:
-            self.error = self.error or error
         finally:
             self._selector.close()
             self._wake.close()
             self._woken.close()
-            self.over.set()
 
     def _start_workers(self) -> None:
         counts = self._schedule.counts
@@ -100,7 +100,9 @@ class Driver(threading.Thread):
                 self._make_runner,
                 threads=self._threads,
                 cores=self._cores[slot],
+                device=self._devices[slot % len(self._devices)] if self._devices else None,
             )
+            self._silence.heard(worker.name)
             self._by_slot[slot] = self._workers[worker.name] = worker
             self._watch(worker)
             self._recorder.tell("worker_started", worker=slot, pid=worker.pid)
@@ -120,6 +122,7 @@ class Driver(threading.Thread):
             worker.flush()
         if mask & selectors.EVENT_READ:
             for message in worker.receive():
+                self._silence.heard(worker.name)
                 self._take(worker, *message)
         if worker.ended:
             self._bury(worker, worker.death())
@@ -147,13 +150,11 @@ class Driver(threading.Thread):
         job = self._schedule.finished(worker.name)
         assert job.id == trial_id
         now = time.monotonic()
-        pace = (now - worker.since) / job.work
-        known = self._seconds_a_work
-        self._seconds_a_work = pace if known is None else 0.8 * known + 0.2 * pace
+        self._lookahead.finished(job.work, now - worker.since)
         worker.since = now
         self._deaths_in_a_row = 0
         self._recorder.hand_in(worker.slot, self._trials[job.id], job, json.loads(record))
-        if not self._stopping:
+        if not self.stopping:
             self._begin(worker)
 
     def _begin(self, worker: WorkerProcess) -> None:
@@ -163,10 +164,10 @@ class Driver(threading.Thread):
 
     def _hand_out(self, worker: WorkerProcess) -> None:
         """Fill a ready worker's queue: one trial, and short ones so that it needn't wait for us."""
-        if not worker.ready or self._stopping:
+        if not worker.ready or self.stopping:
             return
         held = self._schedule.queue_of(worker.name)
-        ahead = self._trials_ahead(held)
+        ahead = self._lookahead.trials_ahead(held, len(self._by_slot))
         if len(held) > ahead // 2:
             return
         trials: list[Runnable] = []
@@ -179,23 +180,15 @@ class Driver(threading.Thread):
             return
         if not held:
             worker.since = time.monotonic()
+            self._silence.heard(worker.name)
             self._begin(worker)
         worker.send(trials)
-
-    def _trials_ahead(self, held: Sequence[Job]) -> int:
-        """Trials that a worker should hold beside the one that it is at."""
-        counts = self._schedule.counts
-        if self._seconds_a_work is None or not counts.waiting:
-            return 0
-        mean_work = counts.work_waiting / counts.waiting
-        seconds = self._seconds_a_work * max(mean_work, held[0].work if held else 0)
-        fair = counts.waiting // (2 * len(self._by_slot))
-        return int(min(SECONDS_AHEAD / max(seconds, 1e-9), MOST_AHEAD, fair))
 
     def _bury(self, worker: WorkerProcess, reason: str) -> None:
         """Account for a worker that is gone, and give its trials to others."""
         self._selector.unregister(worker)
         worker.close()
+        self._silence.forget(worker.name)
         del self._workers[worker.name]
         self._by_slot[worker.slot] = None
         self._recorder.outcome.workers_lost += 1
@@ -227,20 +220,32 @@ class Driver(threading.Thread):
         if now < self._next_tick:
             return
         self._next_tick = now + TICK
+        self._silence.pass_time(now)
         self._recorder.tick()
         for worker in list(self._workers.values()):
-            if not worker.ready and now - worker.since > self._start_timeout:
+            overdue = self._overdue(worker)
+            if overdue is not None:
+                worker.say_where()
                 worker.kill()
-                reason = f"{worker.death()} (not ready after {self._start_timeout:g} s)"
-                self._bury(worker, reason)
+                self._bury(worker, worker.death(overdue))
             elif not worker.is_alive():
                 self._serve(worker, selectors.EVENT_READ)
                 if worker.name in self._workers and not worker.ended:
                     self._bury(worker, worker.death())
 
+    def _overdue(self, worker: WorkerProcess) -> str | None:
+        """Why a worker can't be waited for any longer; None while it can."""
+        silent = self._silence.of(worker.name)
+        if not worker.ready:
+            late = silent > self._start_timeout
+            return f"was killed: not ready after {self._start_timeout:g} s" if late else None
+        held = self._schedule.queue_of(worker.name)
+        if held and self._stall_timeout and silent > self._stall_timeout:
+            return no_progress(self._stall_timeout, held[0].id)
+        return None
+
     def _end_workers(self) -> None:
-        """Stop all workers; what they had sent before is still recorded."""
-        self._stopping = True
+        self.stopping = True
         workers = list(self._workers.values())
         for worker in workers:
             worker.terminate()

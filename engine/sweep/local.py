@@ -16,7 +16,6 @@ What happens is told as events (`engine.sweep.recording`), plain dicts.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import time
@@ -42,6 +41,8 @@ def run_local(
     retries: int = 2,
     on_event: Callable[[Event], None] | None = None,
     start_timeout: float = 600.0,
+    stall_timeout: float | None = 1800.0,
+    devices: Sequence[int | str] | None = None,
 ) -> Outcome:
     """Run every trial once and write its record; failed ones are recorded and the rest goes on.
 
@@ -49,11 +50,16 @@ def run_local(
         trials: picklable; with ids of their own.
         make_runner: called once in every worker; picklable unless it is called in this process.
         ledger_write: makes a record durable; called by several threads at once.
-        workers: processes. One worker without ``threads`` is this process itself.
+        workers: processes. One worker without ``threads`` and ``devices`` is this process itself,
+            which nobody watches: a trial that hangs there hangs the run.
         threads: of each worker; without it, an equal share of the cores.
         retries: how many more workers may die of a trial before it is recorded as failed.
         on_event: told what happens, from the thread that runs the trials or the driver.
         start_timeout: seconds a worker has from its start until its runner is made.
+        stall_timeout: seconds without progress or a record after which a worker is killed and its
+            trial tried again; a first step may compile for minutes in silence. None or 0: never.
+        devices: the GPUs, as CUDA_VISIBLE_DEVICES names them; the worker in slot i sees the one at
+            i % len(devices) alone, by that variable. Without them: what this process sees.
 
     Raises:
         RankError: no worker starts, or they die without finishing anything.
@@ -66,7 +72,7 @@ def run_local(
     schedule = Schedule(jobs, retries, workers=workers)
     recorder = Recorder(schedule, ledger_write, on_event)
     by_id = {trial.id: trial for trial in trials}
-    here = workers == 1 and threads is None
+    here = workers == 1 and threads is None and not devices
     threads = threads or max(1, len(available_cores()) // workers)
     recorder.tell(
         "sweep_started",
@@ -81,8 +87,17 @@ def run_local(
         if here:
             _run_here(by_id, make_runner, schedule, recorder)
         elif trials:
-            packed = pickle.dumps(make_runner)
-            _wait_for(Driver(by_id, packed, schedule, recorder, workers, threads, start_timeout))
+            Driver(
+                by_id,
+                pickle.dumps(make_runner),
+                schedule,
+                recorder,
+                workers=workers,
+                threads=threads,
+                start_timeout=start_timeout,
+                stall_timeout=stall_timeout,
+                devices=devices or (),
+            ).see_through()
         how = "finished"
     finally:
         recorder.close()
@@ -113,17 +128,3 @@ def _run_here(
         schedule.finished(0)
         recorder.settle()
     recorder.settle(wait=True)
-
-
-def _wait_for(driver: Driver) -> None:
-    try:
-        driver.start()
-        driver.over.wait()
-    except BaseException:
-        driver.stop()
-        raise
-    finally:
-        with contextlib.suppress(RuntimeError):  # it never started
-            driver.join()
-    if driver.error is not None:
-        raise driver.error

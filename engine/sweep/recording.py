@@ -5,7 +5,8 @@ Events are plain dicts, ``{"event": kind, "time": seconds since 1970, …}``, fi
 | Kind | Keys |
 |---|---|
 | `sweep_started` | pid, trials, work, workers, threads |
-| `worker_started`, `worker_ready`, `worker_ended` | worker (its place, from 0); pid |
+| `worker_started` | worker (its place, from 0), pid; on Ray node, host, and no pid yet |
+| `worker_ready`, `worker_ended` | worker; pid |
 | `worker_died` | worker, pid, reason |
 | `trial_started` | worker, id, cell, work |
 | `trial_progress` | worker, seen, total (images) |

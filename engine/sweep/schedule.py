@@ -17,20 +17,13 @@ end at 1.006 of that bound and prepare a shape 3,743 times, where longest first 
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import itertools
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-TOLERANCE = 0.01
-"""Share of the makespan that may be given for keeping shapes."""
-
-MOST_LENGTHS = 128
-"""Lengths told apart when a worker leaves the order; more are merged, on the safe side."""
+from engine.sweep.fillers import Fillers
 
 
 @dataclass(frozen=True)
@@ -115,12 +108,17 @@ class Schedule:
         self._longest: list[_Entry] = []
         self._neediest: list[_Entry] = []
         self._expected = workers
-        self._fillers = _Fillers([job.work for job in jobs], workers)
+        self._fillers = Fillers([job.work for job in jobs], workers)
         self._work_total = sum(job.work for job in jobs)
         self._work_waiting = self._work_running = 0.0
         self._waiting = self._running = self._finished = 0
         for job in jobs:
             self._put_back(job)
+
+    def expect(self, workers: int) -> None:
+        """So many workers will come, by what is known now."""
+        self._expected = workers
+        self._fillers.workers = max(workers, len(self._workers))
 
     @property
     def is_over(self) -> bool:
@@ -258,43 +256,3 @@ def _current_top(heap: list[_Entry]) -> _Group:
         if version == group.version and group.jobs:
             return group
         heapq.heappop(heap)
-
-
-class _Fillers:
-    """Whether enough short jobs wait to fill the gaps that the longer ones will leave.
-
-    Lengths are merged into at most MOST_LENGTHS classes, each judged by its longest and filled by
-    the classes below it alone.
-    """
-
-    def __init__(self, works: Sequence[float], workers: int) -> None:
-        lengths = np.unique(np.asarray(works, dtype=np.float64))
-        parts = np.array_split(lengths, min(MOST_LENGTHS, max(len(lengths), 1)))
-        self._longest = np.array([part[-1] for part in parts if len(part)])
-        self._edges = self._longest.tolist()
-        self._counts = np.zeros(len(self._longest), np.int64)
-        self._shorter = np.zeros(len(self._longest))
-        self._total = float(sum(works))
-        self.workers = workers
-
-    def put(self, work: float) -> None:
-        self._change(work, 1)
-
-    def take(self, work: float) -> None:
-        self._change(work, -1)
-
-    def _change(self, work: float, sign: int) -> None:
-        at = bisect.bisect_left(self._edges, work)
-        self._counts[at] += sign
-        self._shorter[at + 1 :] += sign * work
-
-    def can_spare(self, work: float, longest: float) -> bool:
-        """Whether a job may start before the longest that waits, without hurting the makespan."""
-        if work >= longest:
-            return True
-        at = bisect.bisect_left(self._edges, work)
-        first = at if work < self._edges[at] else at + 1
-        waiting = self._counts[first:] > 0
-        left = self._shorter[first:] - work * (np.arange(first, len(self._edges)) > at)
-        needed = self.workers * self._longest[first:] - TOLERANCE * self._total
-        return bool(np.all(left[waiting] >= needed[waiting]))

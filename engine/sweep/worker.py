@@ -43,6 +43,9 @@ THREAD_VARIABLES = (
 )
 """What the libraries under torch and numpy read their number of threads from."""
 
+SAY_WHERE = signal.SIGUSR1
+"""At this signal a worker writes to stderr where its threads are."""
+
 TrialProgress = Callable[[int, int], None]
 
 
@@ -91,6 +94,15 @@ def failed_record(trial: Runnable, error: str) -> dict[str, Any]:
     return trial.identity() | {"status": "failed", "error": error}
 
 
+def as_json(trial: Runnable, record: dict[str, Any]) -> str:
+    """A trial's record as it goes to the driver; one that isn't JSON becomes a failure."""
+    try:
+        return json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError):
+        error = f"the result can't be recorded as JSON:\n{traceback.format_exc()}"
+        return json.dumps(failed_record(trial, error))
+
+
 def frame(message: object) -> bytes:
     """A message as it goes over the socket.
 
@@ -106,6 +118,7 @@ def main(descriptor: int, driver: int) -> None:
     _die_with(driver)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
+    faulthandler.register(SAY_WHERE)
     connection = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)  # or a compiler it starts would keep the socket open
     setup = _receive(connection)
@@ -121,7 +134,7 @@ def main(descriptor: int, driver: int) -> None:
         for trial in trials:
             _forget_output()
             record = attempt(runner, trial, _Reporter(connection))
-            connection.sendall(_record_frame(trial, record))
+            connection.sendall(frame(("record", trial.id, as_json(trial, record))))
 
 
 def _prepare(setup: dict[str, Any]) -> Runner:
@@ -138,15 +151,6 @@ def _prepare(setup: dict[str, Any]) -> Runner:
 def _limit_torch(threads: int) -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-
-
-def _record_frame(trial: Runnable, record: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(record, allow_nan=False)
-    except (TypeError, ValueError):
-        error = f"the result can't be recorded as JSON:\n{traceback.format_exc()}"
-        text = json.dumps(failed_record(trial, error))
-    return frame(("record", trial.id, text))
 
 
 class _Reporter:

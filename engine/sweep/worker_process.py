@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.sweep import worker as worker_script
-from engine.sweep.worker import FRAME, THREAD_VARIABLES, frame
+from engine.sweep.worker import FRAME, SAY_WHERE, THREAD_VARIABLES, frame
 
 LONGEST_OUTPUT = 4000  # characters of a dead worker's output that are told
+LONGEST_LAST_WORD = 0.5  # seconds that a hanging worker has to write where it hangs
 
 
 class WorkerProcess:
@@ -33,9 +34,22 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, name: int, slot: int, make_runner: bytes, *, threads: int, cores: Sequence[int]
+        self,
+        name: int,
+        slot: int,
+        make_runner: bytes,
+        *,
+        threads: int,
+        cores: Sequence[int],
+        device: int | str | None = None,
     ) -> None:
-        """``make_runner`` is pickled; ``cores``, where not empty, are the only ones it may use."""
+        """
+        Args:
+            make_runner: pickled.
+            cores: where not empty, the only ones that it may use.
+            device: the one GPU that it sees, as CUDA_VISIBLE_DEVICES names it;
+                without, those that we see.
+        """
         self.name, self.slot = name, slot
         self.ready = self.ended = False
         self.since = time.monotonic()
@@ -43,6 +57,9 @@ class WorkerProcess:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
+        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(device)
         with theirs:
             self._process = subprocess.Popen(
                 [
@@ -53,7 +70,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
-                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
+                env=environment,
             )
         self.pid = self._process.pid
         path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100 ("" is here)
@@ -126,6 +143,16 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._process.kill()
 
+    def say_where(self) -> None:
+        """Have it write where its threads are, for `death` to tell; a stopped one can't."""
+        with contextlib.suppress(OSError):
+            before = self._output_size()
+            self._process.send_signal(SAY_WHERE)
+            end = time.monotonic() + LONGEST_LAST_WORD
+            while time.monotonic() < end and self._output_size() == before:
+                time.sleep(0.01)
+            time.sleep(0.05)  # it writes line by line
+
     def wait(self, seconds: float) -> bool:
         """Whether it ends within so many seconds."""
         try:
@@ -134,8 +161,11 @@ class WorkerProcess:
             return False
         return True
 
-    def death(self) -> str:
-        """How an ended worker came to its end, with the last that it wrote; waits for the end."""
+    def death(self, verdict: str | None = None) -> str:
+        """How an ended worker came to its end, with the last that it wrote; waits for the end.
+
+        ``verdict`` is the reason where it was ended on purpose.
+        """
         if not self.wait(5):  # its socket is shut, so it can't be of use any more
             self.kill()
             self.wait(5)
@@ -144,11 +174,13 @@ class WorkerProcess:
         if code is not None and code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += ", often the sign of too little memory" if code == -signal.SIGKILL else ""
-        size = os.fstat(self._output.fileno()).st_size
-        first = max(size - LONGEST_OUTPUT, 0)
+        first = max(self._output_size() - LONGEST_OUTPUT, 0)
         said = os.pread(self._output.fileno(), LONGEST_OUTPUT, first).decode("utf-8", "replace")
         wrote = f"; it wrote:\n{said.strip()}" if said.strip() else ""
-        return f"worker {self.slot} (pid {self.pid}) {how}{wrote}"
+        return f"worker {self.slot} (pid {self.pid}) {verdict or how}{wrote}"
+
+    def _output_size(self) -> int:
+        return os.fstat(self._output.fileno()).st_size
 
     def close(self) -> None:
         """Give up its socket and output; the process must have ended."""

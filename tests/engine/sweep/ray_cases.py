@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """A cluster: two nodes of one CPU each besides a head without any; listeners may add some."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A node that is added wants a signal handler, which a listener's thread can't install.
+        patch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class FakeRunner:
             (self.folder / f"{trial.id}.{attempts}.{os.getpid()}").touch()
         if trial.act == "silent":
             time.sleep(trial.seconds)
+        if trial.act == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if trial.act == "talk":
             print("all is well " * 20, file=sys.stderr)
         end = time.monotonic() + trial.seconds
@@ -77,6 +79,7 @@ class FakeRunner:
             "seconds": {"steps": trial.seconds},
             "where": {
                 "pid": os.getpid(),
+                "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
                 "omp": os.environ.get("OMP_NUM_THREADS"),
                 "cores": sorted(os.sched_getaffinity(0)),
                 "torch": "torch" in sys.modules,

@@ -10,6 +10,7 @@ import pytest
 
 import engine
 from engine.records import read_record
+from tests.engine.sweep.ray_cases import two_nodes
 
 pytestmark = pytest.mark.long
 
@@ -54,7 +55,7 @@ def test_two_workers_find_what_one_finds(
     )
     assert (answer["ran"], answer["failed"], answer["workers_lost"]) == (18, 0, 0)
     assert results(tmp_path / "sweep") == by_one
-    started = [event for event in events if event["event"] == "trial_started"]
+    started = [event for event in events if event["event"] == "worker_started"]
     assert {event["worker"] for event in started} == {0, 1}
     assert sum(answer["seconds_by_part"].values()) > 0
     assert answer["bottleneck"].startswith(max(answer["seconds_by_part"].items(), key=_second)[0])
@@ -68,16 +69,8 @@ def _second(pair: tuple[str, float]) -> float:
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each besides a head without any."""
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with two_nodes() as nodes:
+        yield nodes
 
 
 def test_a_cluster_that_loses_a_node_and_gains_one_finds_the_same(

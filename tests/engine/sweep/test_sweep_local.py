@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +13,10 @@ from typing import Any
 
 import pytest
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
+from sweep_process import attempts_in, records_in
 
 from engine.errors import ArtefactError, MismatchError, RankError
-from engine.records import read_record
-from engine.sweep.ledger import Ledger
 from engine.sweep.local import run_local
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -39,14 +32,6 @@ def run(tmp_path: Path) -> Callable[..., dict[str, dict[str, Any]]]:
         return records_in(tmp_path / "records")
 
     return run
-
-
-def records_in(folder: Path) -> dict[str, dict[str, Any]]:
-    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
-
-
-def attempts_in(folder: Path) -> Counter[str]:
-    return Counter(file.name.split(".")[0] for file in folder.iterdir())
 
 
 def children() -> set[str]:
@@ -144,6 +129,63 @@ def test_a_start_that_hangs_ends_the_run(run) -> None:
         run(fake_trials(5), make_runner=MakeFakes(start="hangs"), start_timeout=0.3)
 
 
+@pytest.mark.parametrize("act", ["silent", "stop"])
+def test_a_trial_that_makes_no_progress_is_ended_and_tried_again_and_then_fails(
+    run, tmp_path: Path, act: str
+) -> None:
+    """Asleep, or a process that is stopped: the worker is killed, the others go on."""
+    before = children()
+    trials = [FakeTrial(id="bad", act=act, seconds=600, work=2), *fake_trials(20)]
+    records = run(trials, retries=1, stall_timeout=2)
+    assert records["bad"]["status"] == "failed"
+    assert records["bad"]["error"].startswith("lost 2 workers:")
+    assert records["bad"]["error"].count("made no progress for 2 s at trial bad") == 2
+    assert attempts_in(tmp_path / "attempts")["bad"] == 2
+    assert Counter(r["status"] for r in records.values()) == {"done": 20, "failed": 1}
+    assert children() == before
+    if act == "silent":
+        assert 'sweep_fakes.py", line' in records["bad"]["error"]  # where it hung
+
+
+def test_a_trial_that_goes_on_slowly_is_left_alone(run, tmp_path: Path) -> None:
+    records = run(fake_trials(2, seconds=5), stall_timeout=2.5)
+    assert {record["status"] for record in records.values()} == {"done"}
+    assert set(attempts_in(tmp_path / "attempts").values()) == {1}
+
+
+@pytest.mark.parametrize("never", [None, 0])
+def test_without_a_limit_a_silent_trial_is_waited_for(run, never: float | None) -> None:
+    records = run(fake_trials(1, act="silent", seconds=1.5), stall_timeout=never)
+    assert {record["status"] for record in records.values()} == {"done"}
+
+
+def test_workers_of_a_slot_see_the_gpu_of_that_slot(run) -> None:
+    """Also after one died: its successor is on the same device."""
+    trials = [FakeTrial(id="unlucky", act="kill once", work=2), *fake_trials(60, seconds=0.05)]
+    events: list[dict[str, Any]] = []
+    records = run(trials, workers=3, devices=[4, 6], on_event=events.append)
+    slots = {e["pid"]: e["worker"] for e in events if e["event"] == "worker_started"}
+    found = {(slots[r["where"]["pid"]], r["where"]["gpu"]) for r in records.values()}
+    assert found
+    assert found <= {(0, "4"), (1, "6"), (2, "4")}
+
+
+@pytest.mark.parametrize("seen", [None, "3"])
+def test_without_devices_workers_see_what_their_driver_sees(
+    run, monkeypatch: pytest.MonkeyPatch, seen: str | None
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if seen:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert {record["where"]["gpu"] for record in run(fake_trials(4)).values()} == {seen}
+
+
+def test_one_worker_with_a_device_is_a_process_of_its_own(run) -> None:
+    (record,) = run(fake_trials(1), workers=1, threads=None, devices=[5]).values()
+    assert record["where"]["gpu"] == "5"
+    assert record["where"]["pid"] != os.getpid()
+
+
 def test_trials_that_all_kill_their_workers_end_the_run(run, tmp_path: Path) -> None:
     with pytest.raises(RankError, match="10 workers died in a row and none finished a trial"):
         run(fake_trials(50, act="kill"))
@@ -207,129 +249,6 @@ def test_a_long_trial_tells_of_its_progress(run) -> None:
     assert (told[0]["worker"], told[0]["seen"], told[0]["total"]) == (0, 1, 2)
 
 
-# A sweep in a process of its own: argv are folder, number of trials, seconds of each.
-SWEEP = """
-    import sys
-    from pathlib import Path
-    sys.path[:0] = [{here!r}, {checkout!r}]
-    from cli.signals import Terminated, sigterm_raises
-    from sweep_fakes import MakeFakes, FakeTrial
-    from engine.records import content_id, sole_writer
-    from engine.sweep.ledger import Ledger
-    from engine.sweep.local import run_local
-
-    folder, count, seconds, workers = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
-    ledger = Ledger(folder / "sweep")
-    act = "silent" if float(seconds) > 10 else "succeed"
-    trials = [FakeTrial(id=content_id(i), act=act, seconds=float(seconds)) for i in range(count)]
-    here = workers == "here"
-    try:
-        with sigterm_raises(), sole_writer(ledger.path):
-            to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
-            print("begun", flush=True)
-            run_local(
-                to_run,
-                MakeFakes(folder / "attempts"),
-                ledger.write,
-                workers=1 if here else int(workers),
-                threads=None if here else 1,
-                retries=40,
-            )
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Terminated:
-        sys.exit(75)
-"""
-
-
-def start_sweep(folder: Path, trials: int, seconds: float, workers: object = 2) -> Any:
-    """Start the sweep; returns the process when it has begun."""
-    (folder / "attempts").mkdir(parents=True, exist_ok=True)
-    code = textwrap.dedent(SWEEP).format(here=str(HERE), checkout=str(HERE.parents[2]))
-    command = [sys.executable, "-c", code, *map(str, (folder, trials, seconds, workers))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    return process
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
-
-
-def finished_in(folder: Path) -> dict[str, int]:
-    return {file.stem: file.stat().st_mtime_ns for file in folder.glob("sweep/trials/*/*.json")}
-
-
-def workers_of(process: Any) -> list[int]:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.mark.parametrize("workers", [2, "here"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_drops_the_current_trials_and_keeps_what_is_finished(
-    tmp_path: Path, number: int, code: int, workers: object
-) -> None:
-    process = start_sweep(tmp_path, 1000, 0.05, workers)
-    wait_until(lambda: len(finished_in(tmp_path)) >= 4)
-    pids = workers_of(process)
-    started = time.monotonic()
-    process.send_signal(number)
-    assert process.wait(10) == code
-    assert time.monotonic() - started < 3
-    assert not any(is_running(pid) for pid in pids)
-    begun = attempts_in(tmp_path / "attempts")
-    finished = finished_in(tmp_path)
-    in_hand = 1 if workers == "here" else 2
-    assert len(begun) - in_hand <= len(finished) <= len(begun)
-    assert all(read_record(Ledger(tmp_path / "sweep").trial_path(name)) for name in finished)
-    assert not list(tmp_path.rglob("*.partial"))
-
-
-def test_workers_ignore_the_terminals_ctrl_c(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, 8, 0.1)
-    wait_until(lambda: finished_in(tmp_path))
-    for pid in workers_of(process):
-        os.kill(pid, signal.SIGINT)
-    assert process.wait(20) == 0
-    assert set(attempts_in(tmp_path / "attempts").values()) == {1}
-
-
-def test_workers_go_with_a_driver_that_is_killed_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, 40, 0.02)
-    wait_until(lambda: len(finished_in(tmp_path)) >= 5)
-    pids = workers_of(process)
-    assert len(pids) == 2
-    process.kill()
-    process.wait()
-    wait_until(lambda: not any(map(is_running, pids)), seconds=1)
-    before = finished_in(tmp_path)
-    assert start_sweep(tmp_path, 40, 0.02).wait(20) == 0
-    after = finished_in(tmp_path)
-    assert len(after) == 40
-    assert {name: after[name] for name in before} == before
-
-
-def test_a_worker_in_the_middle_of_a_long_trial_goes_with_its_driver(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, 2, 600)
-    wait_until(lambda: len(attempts_in(tmp_path / "attempts")) == 2)
-    pids = workers_of(process)
-    process.kill()
-    process.wait()
-    wait_until(lambda: not any(map(is_running, pids)), seconds=1)
-
-
 def test_records_that_the_driver_had_no_time_to_read_are_written_when_it_is_stopped(
     run, tmp_path: Path
 ) -> None:
@@ -347,37 +266,3 @@ def test_records_that_the_driver_had_no_time_to_read_are_written_when_it_is_stop
     records = records_in(tmp_path / "records")
     assert 50 < len(records) < 400
     assert len(attempts_in(tmp_path / "attempts")) - len(records) <= 2
-
-
-@pytest.mark.long
-def test_forty_kills_lose_and_repeat_nothing_that_had_finished(tmp_path: Path) -> None:
-    """Workers and the driver in turn, in every phase: start-up, trials, the last ones."""
-    luck = random.Random(0)
-    count, kills, of_the_driver = 500, 0, 0
-    finished: dict[str, int] = {}
-    while kills < 40:
-        process = start_sweep(tmp_path, count, 0.05)
-        while process.poll() is None and kills < 40:
-            time.sleep(luck.choice([0.0, 0.02, 0.1, 0.4]))
-            workers = workers_of(process)
-            if of_the_driver < kills // 2 or not workers:
-                process.kill()
-                of_the_driver += 1
-            else:
-                os.kill(luck.choice(workers), signal.SIGKILL)
-            kills += 1
-            now = finished_in(tmp_path)
-            assert {name: now.get(name) for name in finished} == finished
-            finished = now
-        if kills == 40:
-            break
-        process.wait()
-    assert len(finished) < count  # so that every kill could do harm
-    process.wait(60)
-    assert start_sweep(tmp_path, count, 0.05).wait(60) == 0
-    final = finished_in(tmp_path)
-    assert {name: final[name] for name in finished} == finished
-    records = [read_record(Ledger(tmp_path / "sweep").trial_path(name)) for name in final]
-    assert Counter(record["status"] for record in records) == {"done": count}
-    assert of_the_driver >= 15
-    assert not list(tmp_path.rglob("*.partial"))

@@ -7,26 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sweep_fakes
+from sweep_process import is_running, wait_until
 
 from engine.errors import RankError, UsageError
 from engine.sweep.ray_cluster import run_on_ray
-from tests.engine.sweep.ray_cases import CannotStart, FakeRunner, FakeTrial
+from tests.engine.sweep.ray_cases import CannotStart, FakeRunner, FakeTrial, two_nodes
 
 pytestmark = pytest.mark.long
 ray = pytest.importorskip("ray")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each besides a head without any."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with two_nodes() as nodes:
+        yield nodes
 
 
 def run(cluster: Any, trials: list[FakeTrial], runner: Any, **options: Any) -> list[dict]:
@@ -89,6 +84,52 @@ def test_an_exception_is_recorded_with_its_traceback_and_not_retried(
     assert "no student can learn raise" in by_id["raise"]["error"]
     assert len((tmp_path / "raise").read_text().split()) == 1
     assert by_id["t"]["status"] == "done"
+
+
+def test_a_long_trial_tells_of_its_progress(cluster: Any) -> None:
+    events: list[dict] = []
+    trials = sweep_fakes.fake_trials(2, seconds=12)
+    run(cluster, trials, sweep_fakes.MakeFakes(), on_event=events.append)
+    told = [event for event in events if event["event"] == "trial_progress"]
+    assert {(event["seen"], event["total"]) for event in told} == {(1, 2)}
+    ready = {event["worker"]: event["pid"] for event in events if event["event"] == "worker_ready"}
+    assert {event["worker"] for event in told} <= set(ready)
+    wait_until(lambda: not any(map(is_running, ready.values())), seconds=60)
+
+
+@pytest.mark.parametrize("act", ["silent", "stop"])
+def test_a_trial_that_makes_no_progress_is_ended_and_tried_again_and_then_fails(
+    cluster: Any, tmp_path: Path, act: str
+) -> None:
+    """Asleep, or a process that is stopped, which Ray's own kill leaves behind."""
+    bad = sweep_fakes.FakeTrial(id="bad", act=act, seconds=600, work=2)
+    trials = [bad, *sweep_fakes.fake_trials(20)]
+    records = run(cluster, trials, sweep_fakes.MakeFakes(tmp_path), retries=1, stall_timeout=10)
+    by_id = {record["id"]: record for record in records}
+    assert by_id["bad"]["status"] == "failed"
+    assert by_id["bad"]["error"].count("made no progress for 10 s at trial bad") == 2
+    assert [record["status"] for record in records].count("done") == 20
+    pids = [int(file.name.split(".")[2]) for file in tmp_path.glob("bad.*")]
+    assert len(pids) == 2
+    wait_until(lambda: not any(map(is_running, pids)), seconds=60)
+    if act == "silent":
+        assert 'sweep_fakes.py", line' in by_id["bad"]["error"]  # where it hung
+
+
+def test_trials_that_all_kill_their_actors_end_the_run(cluster: Any) -> None:
+    trials = [FakeTrial(f"die{i}") for i in range(40)]
+    with pytest.raises(RankError, match="workers died in a row and none finished a trial"):
+        run(cluster, trials, FakeRunner(), retries=0)
+
+
+def test_an_error_of_the_disk_ends_the_run(cluster: Any) -> None:
+    def refuse(record: dict) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        run_on_ray(
+            [FakeTrial(f"t{i}") for i in range(300)], FakeRunner(), refuse, address=cluster.address
+        )
 
 
 def test_what_cannot_work_is_said_at_once(cluster: Any) -> None:

@@ -103,6 +103,16 @@ def test_the_answers_depend_on_the_questions_alone(jobs, workers) -> None:
     assert len(set(order())) == len(jobs)
 
 
+@given(jobs=some_jobs, workers=st.integers(1, 5))
+def test_the_number_of_workers_may_be_told_later(jobs, workers) -> None:
+    """As by a cluster, whose slots are counted when it is joined."""
+    told_later = Schedule(jobs)
+    told_later.expect(workers)
+    told_at_once = Schedule(jobs, workers=workers)
+    for turn in range(len(jobs)):
+        assert told_later.next_for(turn % 2) == told_at_once.next_for(turn % 2)
+
+
 def test_20_000_trials_on_1_000_workers_end_within_3_percent_of_the_bound() -> None:
     jobs = epoch_sweep_jobs(20_000)
     assert max(job.work for job in jobs) == 50 * min(job.work for job in jobs)
