@@ -70,6 +70,14 @@ def parse_numbers(text: str, option: str, *, minimum: int = 0) -> list[int]:
     return list(numbers)
 
 
+def parse_number(text: str, option: str, *, minimum: int = 0) -> int:
+    """`"4"` → 4."""
+    numbers = parse_numbers(text, option, minimum=minimum)
+    if len(numbers) != 1:
+        raise typer.BadParameter(f"expected one number, found {text!r}.", param_hint=option)
+    return numbers[0]
+
+
 def parse_optional_numbers(text: str | None, option: str, *, minimum: int = 0) -> list[int] | None:
     """As `parse_numbers`, but None, an option that wasn't given, stays None."""
     return None if text is None else parse_numbers(text, option, minimum=minimum)

@@ -14,6 +14,7 @@ from cli.options import (
     Json,
     Settings,
     one_of,
+    parse_number,
     parse_optional_numbers,
     parse_settings,
 )
@@ -52,8 +53,13 @@ def sweep_students(
         str, typer.Option("--executor", help="Where trials run: local or ray.")
     ] = "local",
     workers: Annotated[
-        int, typer.Option("--workers", min=1, metavar="N", help="Processes that train at once.")
-    ] = 1,
+        str,
+        typer.Option("--workers", metavar="N|auto", help="Processes that train at once."),
+    ] = "auto",
+    workers_per_device: Annotated[
+        int | None,
+        typer.Option("--workers-per-device", min=1, metavar="N", help="Workers for each GPU."),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
@@ -61,6 +67,15 @@ def sweep_students(
     retries: Annotated[
         int, typer.Option("--retries", min=0, metavar="N", help="Of a trial whose worker died.")
     ] = 2,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            "--stall-timeout",
+            min=0,
+            metavar="SECONDS",
+            help="Give a worker up after so long without progress; 0: never.",
+        ),
+    ] = 1800.0,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, such as auto."),
@@ -68,8 +83,29 @@ def sweep_students(
     gpus_per_worker: Annotated[
         float, typer.Option("--gpus-per-worker", min=0, help="Of a Ray worker; 0.25 shares one.")
     ] = 0.0,
+    halving: Annotated[
+        bool,
+        typer.Option(
+            "--halving",
+            help="First choose learning rates and expert epochs by short students, on validation.",
+        ),
+    ] = False,
+    trackers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tracker", metavar="NAME", help="Log to it, such as tensorboard; repeatable."
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option("--events", metavar="FILE", help="Append what happens to it, as JSON lines."),
+    ] = None,
     settings: Settings = None,
     dry_run: DryRun = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate/--no-estimate", help="In a dry run, measure how long it takes."),
+    ] = True,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -78,6 +114,7 @@ def sweep_students(
     The grid is images per class × expert epochs × seeds, with soft and with hard labels.
     """
     one_of(executor, EXECUTORS, "--executor")
+    num_workers = "auto" if workers == "auto" else parse_number(workers, "--workers", minimum=1)
     ipc_list = parse_optional_numbers(ipc, "--ipc", minimum=1)
     seed_list = parse_optional_numbers(seeds, "--seeds")
     overrides = parse_settings(settings)
@@ -85,6 +122,15 @@ def sweep_students(
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine
         from cli.live import SweepView
+
+        def stages(stage: str, done: int, total: int) -> None:
+            if stage != "train students":  # which the view shows
+                progress(stage, done, total)
+
+        def watch(event: Mapping[str, Any]) -> None:
+            if event["event"] == "sweep_started":
+                progress.close_display()
+            view(event)
 
         with SweepView() as view:
             return engine.sweep_students(
@@ -96,14 +142,21 @@ def sweep_students(
                 expert_epochs=expert_epochs,
                 seeds=seed_list,
                 executor=executor,
-                workers=workers,
+                workers=num_workers,
+                workers_per_device=workers_per_device,
                 threads=threads,
                 retries=retries,
+                stall_timeout=stall_timeout,
                 ray_address=ray_address,
                 gpus_per_worker=gpus_per_worker,
+                halving=halving,
+                trackers=trackers or (),
+                events=events,
                 overrides=overrides,
                 dry_run=dry_run,
-                on_event=view,
+                estimate=estimate,
+                progress=stages,
+                on_event=watch,
             )
 
     carry_out(work, json=json, debug=debug, dry_run=dry_run)

@@ -108,6 +108,21 @@ def choose_epochs(
     return sorted(wanted)
 
 
+def named_epochs(parts: Sequence[int | str]) -> list[int]:
+    """The epochs that numbers and ranges name, whether anybody has them or not: ascending.
+
+    Raises:
+        UsageError: ``all`` or ``best`` is among them, which only a label store can tell.
+    """
+    for word in WORDS:
+        if word in parts:
+            raise UsageError(
+                f"expert_epochs: {word} depends on the label store: pass --labels STORE, or name "
+                "the epochs, such as --expert-epochs 4,13"
+            )
+    return sorted({epoch for part in parts for epoch in _numbers(part)})
+
+
 def _numbers(part: int | str) -> range:
     match = RANGE.fullmatch(str(part))
     assert match is not None

@@ -19,7 +19,7 @@ from engine.errors import UsageError
 from engine.experiments import parse_label_transform, selection_named
 from engine.models import build_model, check_model_name
 from engine.sweep.grid import Grid, StudentAxes, load_grids, values_of
-from engine.sweep.teachers import Teacher, TeacherFinder
+from engine.sweep.teachers import LabelsToCome, Teacher, TeacherFinder
 from engine.sweep.trial import PROTOCOL_VERSION, DatasetFacts, Shape, SubsetKey, Trial
 
 __all__ = [
@@ -49,6 +49,8 @@ def plan_trials(
     grids: Grid | Sequence[Grid],
     dataset: beton_builder.Dataset,
     store: labelstore.LabelStore | None,
+    *,
+    labels_to_come: bool = False,
 ) -> list[Trial]:
     """Every trial of the grids, each once; those of one shape and subset next to each other.
 
@@ -56,6 +58,8 @@ def plan_trials(
         grids: what to explore.
         dataset: where images and hard labels come from.
         store: the experts' labels; None allows only labels that need no expert.
+        labels_to_come: without a store, take the labels for granted. Such trials can't run and
+            have no lasting ids; they say what the plan amounts to.
 
     Raises:
         UsageError: something that can't work: soft labels without a store, an expert or epoch that
@@ -66,7 +70,9 @@ def plan_trials(
     grids = [grids] if isinstance(grids, Grid) else list(grids)
     for model in dict.fromkeys(m for grid in grids for m in values_of(grid.student.model)):
         check_model_name(model)
-    finder = None if store is None else TeacherFinder(store)
+    finder: TeacherFinder | LabelsToCome | None = None if store is None else TeacherFinder(store)
+    if store is None and labels_to_come:
+        finder = LabelsToCome()
     facts = _facts(dataset)
     planned = {
         trial.id: trial for grid in grids for trial in _trials_of(grid, dataset, facts, finder)
@@ -80,7 +86,7 @@ def _trials_of(
     grid: Grid,
     dataset: beton_builder.Dataset,
     facts: DatasetFacts,
-    finder: TeacherFinder | None,
+    finder: TeacherFinder | LabelsToCome | None,
 ) -> Iterator[Trial]:
     repeats = grid.seed_sets()
     transforms = [parse_label_transform(text) for text in grid.labels]
@@ -92,7 +98,11 @@ def _trials_of(
             "soft labels need a label store: pass --labels STORE "
             "(or --set labels=[hard] for hard labels alone)"
         )
-    resolutions = {each.resolution for each in finder.stored(grid)} if finder else {None}
+    resolutions: set[int | None] = {None}
+    store_id = None
+    if isinstance(finder, TeacherFinder):
+        resolutions = {each.resolution for each in finder.stored(grid)}
+        store_id = finder.store.id
     unaided = sorted({_resolution(grid, dataset, found) for found in resolutions})
     for ipc in sorted(grid.ipc):
         teachers = finder.of(grid, ipc) if finder and soft else []
@@ -115,7 +125,7 @@ def _trials_of(
                         teacher=teacher,
                         seeds=seeds,
                         student=student,
-                        store=None if teacher is None or finder is None else finder.store.id,
+                        store=None if teacher is None else store_id,
                     )
 
 

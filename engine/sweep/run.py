@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import beton_builder
 import labelstore
 from engine.errors import UsageError
 from engine.records import sole_writer
+from engine.sweep.asked import asked_cells, differing_keys
+from engine.sweep.dry_run import describe_plan, estimate_trials
+from engine.sweep.event_log import EventLog
+from engine.sweep.execution import AUTO, STALL_TIMEOUT, Execution, unfinished
 from engine.sweep.grid import Grid, load_grids
+from engine.sweep.halving import Halving
+from engine.sweep.halving_plan import plan_halving
+from engine.sweep.halving_run import Halved, halving_ledger, run_halving
 from engine.sweep.head import sweep_head, where_sources_lie
 from engine.sweep.ledger import Ledger
-from engine.sweep.local import run_local
-from engine.sweep.plan import amount_of_work, plan_trials, recorded_plan
-from engine.sweep.ray_cluster import run_on_ray
+from engine.sweep.packing import recorded_packing
+from engine.sweep.plan import plan_trials, recorded_plan
 from engine.sweep.recording import Event, Outcome
 from engine.sweep.status import StatusFile
 from engine.sweep.summary import summarise
+from engine.sweep.trackers import TrackerListener
 from engine.sweep.trial import Trial
 from engine.sweep.trial_runner import RunnerFactory
 from engine.training.launch import Progress, no_progress
 from engine.training.precision import Arithmetic, choose_arithmetic
 
-EXECUTORS = ("local", "ray")
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+Listener = Callable[[Event], None]
 
 
 def sweep_students(
@@ -38,40 +50,64 @@ def sweep_students(
     expert_epochs: Sequence[int | str] | str | None = None,
     seeds: Sequence[int] | None = None,
     executor: str = "local",
-    workers: int = 1,
+    workers: int | str = AUTO,
+    workers_per_device: int | None = None,
     threads: int | None = None,
     retries: int = 2,
+    stall_timeout: float | None = STALL_TIMEOUT,
     ray_address: str | None = None,
     gpus_per_worker: float = 0.0,
+    halving: bool = False,
+    trackers: Sequence[str | GeneralTracker] = (),
+    events: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    estimate: bool = True,
     progress: Progress | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: Listener | None = None,
 ) -> dict[str, Any]:
     """Train the students of a grid; finished trials are skipped, failed ones run again.
 
     Args:
         data: the dataset; images and labels are read from it by sample id.
-        labels: a label store of that dataset, or None for hard labels alone.
+        labels: a label store of that dataset, or None for hard labels alone (a dry run without it
+            takes the soft labels for granted).
         out: folder of the sweep, created where it is missing, else extended.
         config: the plan, as a YAML file or a preset's name: a grid, or several under ``grids:``.
         ipc, expert_epochs, seeds: override every grid's.
         executor: ``local``, this machine; ``ray``, the actors of a Ray cluster.
         workers: processes of this machine that train at once; one is this process itself.
+            ``auto``: one a GPU; on CPUs what is fastest by measurement, if the sweep is long enough
+            to be worth one, and remembered in the sweep.
+        workers_per_device: instead of ``workers``, a number for each GPU (without any: in all).
         threads: of each worker; without it, an equal share of the cores. Actors have 1.
         retries: how many more workers may die of a trial before it is recorded as failed.
+        stall_timeout: seconds without progress after which a worker is given up; None: never.
         ray_address: of the cluster; without it, Ray is started on this machine.
         gpus_per_worker: GPUs of a Ray actor, a fraction to share one.
+        halving: choose learning rate and expert epoch by successive halving first, on validation
+            images (recorded in OUT/halving), and run the full trials of the chosen ones alone.
+        trackers: experiment trackers to log to: names that Accelerate knows, or its trackers.
+        events: file that gets every event as a line of JSON; ``-`` is stdout.
         overrides: further dotted keys of the grids, such as ``student.epochs``.
         dry_run: return the plan and touch nothing.
+        estimate: measure a few steps in a dry run, to say how long the plan will take.
         on_event: told what happens, as dicts (`engine.sweep.recording`).
 
     Raises:
         ConfigurationError, UsageError, MismatchError; RankError where no worker starts;
         labelstore.LabelStoreError where the store belongs to another dataset.
     """
-    if executor not in EXECUTORS:
-        raise UsageError(f"executor {executor!r}: expected {' or '.join(EXECUTORS)}")
+    execution = Execution(
+        executor=executor,
+        workers=workers,
+        workers_per_device=workers_per_device,
+        threads=threads,
+        retries=retries,
+        stall_timeout=stall_timeout,
+        ray_address=ray_address,
+        gpus_per_worker=gpus_per_worker,
+    )
     dataset = beton_builder.open_dataset(data)
     given = {"ipc": ipc, "expert_epochs": expert_epochs, "seeds": seeds}
     values = {
@@ -81,48 +117,98 @@ def sweep_students(
     }
     grids = load_grids(config, {**values, **(overrides or {})})
     store = _open_labels(labels, dataset)
-    trials = plan_trials(grids, dataset, store)
-    asked = recorded_plan(grids, trials)
+    trials = plan_trials(grids, dataset, store, labels_to_come=dry_run)
+    search = None
+    if halving:
+        search = plan_halving(trials, num_validation=len(dataset.validation_indices))
     ledger = Ledger(out)
-    head = sweep_head(asked, grids, dataset, store) | {"sources": where_sources_lie(data, labels)}
+    head = sweep_head(recorded_plan(grids, trials), grids, dataset, store)
+    head |= {"sources": where_sources_lie(data, labels)}
     ledger.check(head["dataset"])
-    to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
+    tell_stage = progress or no_progress
     if dry_run:
-        return _plan(asked, dataset, out, trials, to_run)
+        precision = _choose_arithmetic(grids, ledger).precision
+        measure = partial(estimate_trials, execution, precision=precision, progress=tell_stage)
+        return describe_plan(head, ledger, trials, search, measure if estimate else None)
+    if trackers:
+        TrackerListener(trackers, out)  # refuses an unknown one while nothing has begun
     started = time.perf_counter()
-    outcome = Outcome()
-    with sole_writer(ledger.path):
-        arithmetic = _choose_arithmetic(grids, ledger)
-        ledger.begin({**head, "precision": arithmetic.precision})
-        to_run = [trial for trial in trials if not ledger.is_done(trial.id)]
-        listeners: list[Callable[[Event], None]] = [StatusFile(ledger.path)]
-        listeners.append(_Images(to_run, progress or no_progress))
-        if on_event is not None:
-            listeners.append(on_event)
-        tell = _all_of(listeners)
-        make_runner = RunnerFactory(**head["sources"], precision=arithmetic.precision)
-        if to_run and executor == "ray":
-            outcome = run_on_ray(
-                to_run,
-                make_runner,
-                ledger.write,
-                address=ray_address,
-                threads=threads or 1,
-                gpus=gpus_per_worker,
-                retries=retries,
-                on_event=tell,
-            )
-        elif to_run:
-            outcome = run_local(
-                to_run,
-                make_runner,
-                ledger.write,
-                workers=workers,
-                threads=threads,
-                retries=retries,
-                on_event=tell,
-            )
-    return summarise(ledger, trials, to_run, outcome, time.perf_counter() - started)
+    with sole_writer(ledger.path), ExitStack() as stack:
+        left = unfinished(trials, ledger)
+        execution, head = _settle(execution, head, grids, ledger, left, tell_stage)
+        ledger.begin({**head, "asked": asked_cells([] if search else trials)})
+        listeners: list[Listener] = [on_event] if on_event is not None else []
+        if events is not None:
+            listeners.append(stack.enter_context(EventLog(events)))
+        run = _Runner(execution, head, ledger, listeners, tell_stage)
+        halved = None
+        if search is not None:
+            halved = _search(search, run, halving_ledger(ledger.path), head)
+            trials = halved.winners
+            left = unfinished(trials, ledger)
+            ledger.begin({**head, "asked": asked_cells(trials)})
+        if trackers:
+            done = len(trials) - len(left)
+            tracker = TrackerListener(trackers, out, head["plan"], finished_before=done)
+            listeners.append(stack.enter_context(tracker))
+        outcome = run(left, ledger, of=trials)
+    result = summarise(ledger, trials, left, outcome, time.perf_counter() - started)
+    packing = recorded_packing(head["packing"])
+    return result | {"packing": packing and packing.reason} | _in_short(halved)
+
+
+def _settle(
+    execution: Execution,
+    head: dict[str, Any],
+    grids: Sequence[Grid],
+    ledger: Ledger,
+    left: Sequence[Trial],
+    progress: Progress,
+) -> tuple[Execution, dict[str, Any]]:
+    """Choose precision and packing, or keep those in which the sweep began; the head says both."""
+    precision = _choose_arithmetic(grids, ledger).precision
+    before = ledger.head().get("packing") if ledger.exists() else None
+    execution, packing = execution.packed(
+        left, precision=precision, remembered=before, progress=progress
+    )
+    record = packing.record() if packing else before
+    return execution, {**head, "precision": precision, "packing": record}
+
+
+class _Runner:
+    """Runs trials into a ledger, and tells every listener."""
+
+    def __init__(
+        self,
+        execution: Execution,
+        head: Mapping[str, Any],
+        sweep: Ledger,
+        listeners: list[Listener],
+        progress: Progress,
+    ) -> None:
+        self._execution, self._sweep = execution, sweep
+        self._listeners, self._progress = listeners, progress
+        self._make_runner = RunnerFactory(**head["sources"], precision=head["precision"])
+
+    def __call__(self, left: Sequence[Trial], ledger: Ledger, *, of: Sequence[Trial]) -> Outcome:
+        """``left`` to run ``of`` a plan's trials."""
+        of_this_run = StatusFile(self._sweep.path), _Images(left, self._progress)
+        listeners: list[Listener] = [*self._listeners, *of_this_run]
+        about = {"already_done": len(of) - len(left), "cell_keys": differing_keys(of)}
+
+        def tell(event: Event) -> None:
+            if event["event"] == "sweep_started":
+                event = {**event, **about}
+            for listener in listeners:
+                listener(event)
+
+        return self._execution.run(left, self._make_runner, ledger, tell)
+
+
+def _search(search: Halving, run: _Runner, ledger: Ledger, head: dict[str, Any]) -> Halved:
+    """Run the short trials of a halving into a ledger of their own."""
+    ledger.begin(head)
+    return run_halving(search, run=lambda trials: run(trials, ledger, of=trials), ledger=ledger)
 
 
 class _Images:
@@ -149,12 +235,15 @@ class _Images:
         self._progress("train students", seen, self._total)
 
 
-def _all_of(listeners: Sequence[Callable[[Event], None]]) -> Callable[[Event], None]:
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return tell
+def _in_short(halved: Halved | None) -> dict[str, Any]:
+    if halved is None:
+        return {}
+    return {
+        "halving": halved.rows,
+        "halving_trials_ran": halved.ran,
+        "halving_trials_failed": halved.failed,
+        **({"ok": False, "unanswered": halved.unanswered} if halved.unanswered else {}),
+    }
 
 
 def _open_labels(
@@ -177,22 +266,3 @@ def _choose_arithmetic(grids: Sequence[Grid], ledger: Ledger) -> Arithmetic:
     if asked == "auto" and ledger.exists():
         asked = ledger.head().get("precision", asked)
     return choose_arithmetic(asked)
-
-
-def _plan(
-    asked: dict[str, Any],
-    dataset: beton_builder.Dataset,
-    out: str | Path,
-    trials: list[Trial],
-    to_run: list[Trial],
-) -> dict[str, Any]:
-    return {
-        "plan": "sweep-students",
-        "out": str(out),
-        "dataset": dataset.name,
-        "grid": asked,
-        "trials": len(trials),
-        "trials_done": len(trials) - len(to_run),
-        "trials_to_run": len(to_run),
-        **amount_of_work(to_run),
-    }

@@ -7,13 +7,14 @@ identifies it. Every (expert, view, codec) is looked up once, however large the 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import labelstore
 from engine.errors import UsageError
-from engine.sweep.epochs import choose_epochs
+from engine.sweep.epochs import choose_epochs, named_epochs
 from engine.sweep.grid import EnsembleRule, Grid, values_of
 
 
@@ -168,6 +169,33 @@ class TeacherFinder:
                     f"{self.store.path} has no labels of expert {name!r} under {view!r}; {hint}"
                 )
         return list(dict.fromkeys(found))
+
+
+class LabelsToCome:
+    """Teachers whose labels nobody has written yet: enough to say what a plan amounts to."""
+
+    def of(self, grid: Grid, ipc: int) -> list[Teacher]:
+        """The teachers of one IPC of a grid. Raises UsageError for epochs that have no number."""
+        teachers: dict[Teacher, None] = {}
+        for view in values_of(grid.view):
+            for codec, rule in itertools.product(values_of(grid.codec), grid.ensemble):
+                experts = (rule and rule.experts) or values_of(grid.expert)
+                groups = [experts] if rule and rule.experts else [[expert] for expert in experts]
+                asked = named_epochs((rule and rule.epochs) or grid.expert_epochs_at(ipc))
+                members = [asked] if rule and rule.epochs else [[epoch] for epoch in asked]
+                for group, epochs in itertools.product(groups, members):
+                    names = tuple(str(expert or "expert") for expert in group)
+                    teacher = Teacher(
+                        experts=names,
+                        epochs=tuple(epochs),
+                        view=view,
+                        codec=codec or "dense",
+                        view_ids=names,
+                        checkpoints=tuple(f"{name}:{e}" for name in names for e in epochs),
+                        resolution=None,
+                    )
+                    teachers[teacher] = None
+        return list(teachers)
 
 
 def experts_views(
