@@ -32,7 +32,7 @@ __all__ = [
 Progress = Callable[[str, int, int], None]
 Figure = dict[str, Any]
 
-SUITES = ("students", "load", "build", "labels")
+SUITES = ("students", "load", "build", "labels", "sweep")
 LIBRARIES = (
     "torch",
     "torchvision",

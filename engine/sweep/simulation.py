@@ -58,7 +58,7 @@ def simulate(
     spread = np.sqrt(np.log1p(jitter**2))
     factors = (
         random.lognormal(-(spread**2) / 2, spread, len(jobs)) if jitter else np.ones(len(jobs))
-    )
+    ).tolist()
     true_work = {job.id: job.work * factor for job, factor in zip(jobs, factors, strict=True)}
     schedule = Schedule(jobs, retries, workers=workers)
     names = itertools.count()
