@@ -113,8 +113,10 @@ def sole_writer(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is writing {folder}; wait for it") from error
-        for inner in (folder, *(f for f in folder.rglob("*") if f.is_dir())):
-            remove_partials(inner)
+        for inner, _, names in os.walk(folder):
+            for name in names:
+                if name.startswith(".") and name.endswith(".partial"):
+                    (Path(inner) / name).unlink(missing_ok=True)
         try:
             yield
         finally:

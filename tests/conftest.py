@@ -4,6 +4,7 @@ Nothing heavy is imported here; torch is looked at only once a test has loaded i
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Property tests are judged by what they find, not by how busy the machine is."""
+    """Judge property tests by what they find, not by how busy the machine is; let Ctrl-C work.
+
+    A shell starts what it runs in the background with SIGINT ignored, which children inherit.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     from hypothesis import HealthCheck, settings
 
     settings.register_profile(

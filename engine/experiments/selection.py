@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from engine.augment import philox_uniform, stream_key
 from engine.errors import UsageError
 
 Selection = Callable[
@@ -72,6 +71,8 @@ def select_random(
     Raises:
         UsageError: a class has fewer candidates.
     """
+    from engine.augment import philox_uniform, stream_key
+
     if images_per_class < 1:
         raise UsageError(f"images per class must be at least 1, not {images_per_class}")
     drawn = philox_uniform(stream_key("subset", subset_seed, 0), candidates)[:, 0]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.sweep.ledger import Ledger
 from engine.sweep.local import run_local
-from engine.sweep.measured_packing import measured_packing
 from engine.sweep.packing import Packing
 from engine.sweep.ray_cluster import run_on_ray
 from engine.sweep.recording import Event, Outcome
-from engine.sweep.step_kinds import flops_per_image, network_of
 from engine.sweep.trial import Trial
-from engine.sweep.trial_runner import RunnerFactory
-from engine.training.launch import Progress
+from engine.training.progress import Progress
+
+if TYPE_CHECKING:
+    from engine.sweep.trial_runner import RunnerFactory
 
 EXECUTORS = ("local", "ray")
 AUTO = "auto"
@@ -74,11 +72,15 @@ class Execution:
             remembered: the packing that the sweep began in; it is kept.
         """
         free = self.workers == AUTO and self.workers_per_device is None and self.threads is None
-        if self.executor == "ray" or not free or not trials:
+        if not trials:
+            return self, None
+        if self.executor == "ray" or not free:
             return replace(self, workers=self.fixed_workers, workers_per_device=None), None
         worth_it = remembered or visible_gpus() or operations_of(trials) > WORTH_MEASURING
         if not worth_it:
             return replace(self, workers=1), None
+        from engine.sweep.measured_packing import measured_packing
+
         packing = measured_packing(
             trials, precision=precision, remembered=remembered, progress=progress
         )
@@ -127,6 +129,8 @@ def unfinished(trials: Sequence[Trial], ledger: Ledger) -> list[Trial]:
 
 def operations_of(trials: Sequence[Trial]) -> float:
     """About how many floating-point operations the training of some trials takes."""
+    from engine.sweep.step_kinds import flops_per_image, network_of
+
     networks = set(map(network_of, trials))
     per_image = {network: flops_per_image(network).training for network in networks}
     return sum(trial.work * per_image[network_of(trial)] for trial in trials)
@@ -134,6 +138,8 @@ def operations_of(trials: Sequence[Trial]) -> float:
 
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none on a CPU."""
+    import torch
+
     if not torch.cuda.is_available():
         return []
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]

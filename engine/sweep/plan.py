@@ -17,7 +17,7 @@ import beton_builder
 import labelstore
 from engine.errors import UsageError
 from engine.experiments import parse_label_transform, selection_named
-from engine.models import build_model, check_model_name
+from engine.models import check_model_name
 from engine.sweep.grid import Grid, StudentAxes, load_grids, values_of
 from engine.sweep.teachers import LabelsToCome, Teacher, TeacherFinder
 from engine.sweep.trial import PROTOCOL_VERSION, DatasetFacts, Shape, SubsetKey, Trial
@@ -29,6 +29,8 @@ __all__ = [
     "SubsetKey",
     "Trial",
     "amount_of_work",
+    "check_trials",
+    "list_trials",
     "load_grids",
     "plan_trials",
     "recorded_plan",
@@ -67,6 +69,19 @@ def plan_trials(
             one resolution or are too small for the model.
         labelstore.LabelStoreError: the store has no such view or codec.
     """
+    trials = list_trials(grids, dataset, store, labels_to_come=labels_to_come)
+    check_trials(trials, dataset)
+    return trials
+
+
+def list_trials(
+    grids: Grid | Sequence[Grid],
+    dataset: beton_builder.Dataset,
+    store: labelstore.LabelStore | None,
+    *,
+    labels_to_come: bool = False,
+) -> list[Trial]:
+    """`plan_trials` less `check_trials`, which a finished sweep need not wait for."""
     grids = [grids] if isinstance(grids, Grid) else list(grids)
     for model in dict.fromkeys(m for grid in grids for m in values_of(grid.student.model)):
         check_model_name(model)
@@ -77,9 +92,17 @@ def plan_trials(
     planned = {
         trial.id: trial for grid in grids for trial in _trials_of(grid, dataset, facts, finder)
     }
-    _check_subsets(planned.values(), dataset)
-    _check_depths(planned.values())
     return sorted(planned.values(), key=lambda trial: (trial.shape, trial.subset))
+
+
+def check_trials(trials: Sequence[Trial], dataset: beton_builder.Dataset) -> None:
+    """Refuse trials that can't be trained.
+
+    Raises:
+        UsageError: more images than a class has, or images that are too small for the model.
+    """
+    _check_subsets(trials, dataset)
+    _check_depths(trials)
 
 
 def _trials_of(
@@ -154,8 +177,10 @@ def _resolution(grid: Grid, dataset: beton_builder.Dataset, labelled: int | None
     return found
 
 
-def _check_subsets(trials: Iterable[Trial], dataset: beton_builder.Dataset) -> None:
+def _check_subsets(trials: Sequence[Trial], dataset: beton_builder.Dataset) -> None:
     """Raise UsageError where a class has too few images; the largest IPC speaks for the others."""
+    if not trials:
+        return
     largest: dict[str, int] = {}
     for trial in trials:
         largest[trial.selection] = max(trial.ipc, largest.get(trial.selection, 0))
@@ -168,6 +193,8 @@ def _check_depths(trials: Iterable[Trial]) -> None:
     """Raise UsageError where images are too small for a ConvNet's depth."""
     for model, resolution in dict.fromkeys(trial.shape[:2] for trial in trials):
         if model.startswith("convnet"):
+            from engine.models import build_model
+
             build_model(model, num_classes=2, channels=1, resolution=resolution, init_seed=0)
 
 

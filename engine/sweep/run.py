@@ -14,7 +14,6 @@ import labelstore
 from engine.errors import UsageError
 from engine.records import sole_writer
 from engine.sweep.asked import asked_cells, differing_keys
-from engine.sweep.dry_run import describe_plan, estimate_trials
 from engine.sweep.event_log import EventLog
 from engine.sweep.execution import AUTO, STALL_TIMEOUT, Execution, unfinished
 from engine.sweep.grid import Grid, load_grids
@@ -24,15 +23,13 @@ from engine.sweep.halving_run import Halved, halving_ledger, run_halving
 from engine.sweep.head import sweep_head, where_sources_lie
 from engine.sweep.ledger import Ledger
 from engine.sweep.packing import recorded_packing
-from engine.sweep.plan import plan_trials, recorded_plan
+from engine.sweep.plan import check_trials, list_trials, recorded_plan
 from engine.sweep.recording import Event, Outcome
 from engine.sweep.status import StatusFile
-from engine.sweep.summary import summarise
+from engine.sweep.summary import read_results, summarise
 from engine.sweep.trackers import TrackerListener
 from engine.sweep.trial import Trial
-from engine.sweep.trial_runner import RunnerFactory
-from engine.training.launch import Progress, no_progress
-from engine.training.precision import Arithmetic, choose_arithmetic
+from engine.training.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -117,7 +114,7 @@ def sweep_students(
     }
     grids = load_grids(config, {**values, **(overrides or {})})
     store = _open_labels(labels, dataset)
-    trials = plan_trials(grids, dataset, store, labels_to_come=dry_run)
+    trials = list_trials(grids, dataset, store, labels_to_come=dry_run)
     search = None
     if halving:
         search = plan_halving(trials, num_validation=len(dataset.validation_indices))
@@ -127,14 +124,19 @@ def sweep_students(
     ledger.check(head["dataset"])
     tell_stage = progress or no_progress
     if dry_run:
-        precision = _choose_arithmetic(grids, ledger).precision
+        from engine.sweep.dry_run import describe_plan, estimate_trials
+
+        check_trials(trials, dataset)
+        precision = _precision(grids, ledger, trials)
         measure = partial(estimate_trials, execution, precision=precision, progress=tell_stage)
         return describe_plan(head, ledger, trials, search, measure if estimate else None)
     if trackers:
         TrackerListener(trackers, out)  # refuses an unknown one while nothing has begun
     started = time.perf_counter()
     with sole_writer(ledger.path), ExitStack() as stack:
-        left = unfinished(trials, ledger)
+        results = read_results(ledger, trials)
+        left = [t for t in trials if t.id not in results or not results[t.id].done]
+        check_trials(left, dataset)  # before anything is written, and only what is left to run
         execution, head = _settle(execution, head, grids, ledger, left, tell_stage)
         ledger.begin({**head, "asked": asked_cells([] if search else trials)})
         listeners: list[Listener] = [on_event] if on_event is not None else []
@@ -152,7 +154,10 @@ def sweep_students(
             tracker = TrackerListener(trackers, out, head["plan"], finished_before=done)
             listeners.append(stack.enter_context(tracker))
         outcome = run(left, ledger, of=trials)
-    result = summarise(ledger, trials, left, outcome, time.perf_counter() - started)
+        wanted = {trial.id for trial in trials}
+        results = {name: found for name, found in results.items() if name in wanted}
+        results |= read_results(ledger, left if search is None else trials)
+    result = summarise(ledger.path, results, left, outcome, time.perf_counter() - started)
     packing = recorded_packing(head["packing"])
     return result | {"packing": packing and packing.reason} | _in_short(halved)
 
@@ -166,7 +171,7 @@ def _settle(
     progress: Progress,
 ) -> tuple[Execution, dict[str, Any]]:
     """Choose precision and packing, or keep those in which the sweep began; the head says both."""
-    precision = _choose_arithmetic(grids, ledger).precision
+    precision = _precision(grids, ledger, left)
     before = ledger.head().get("packing") if ledger.exists() else None
     execution, packing = execution.packed(
         left, precision=precision, remembered=before, progress=progress
@@ -188,10 +193,15 @@ class _Runner:
     ) -> None:
         self._execution, self._sweep = execution, sweep
         self._listeners, self._progress = listeners, progress
-        self._make_runner = RunnerFactory(**head["sources"], precision=head["precision"])
+        self._made_of = {**head["sources"], "precision": head["precision"]}
 
     def __call__(self, left: Sequence[Trial], ledger: Ledger, *, of: Sequence[Trial]) -> Outcome:
         """``left`` to run ``of`` a plan's trials."""
+        if not left:
+            return Outcome()
+        # Imported here: to say that nothing is to do needs no torch, which takes seconds.
+        from engine.sweep.trial_runner import RunnerFactory
+
         of_this_run = StatusFile(self._sweep.path), _Images(left, self._progress)
         listeners: list[Listener] = [*self._listeners, *of_this_run]
         about = {"already_done": len(of) - len(left), "cell_keys": differing_keys(of)}
@@ -202,7 +212,7 @@ class _Runner:
             for listener in listeners:
                 listener(event)
 
-        return self._execution.run(left, self._make_runner, ledger, tell)
+        return self._execution.run(left, RunnerFactory(**self._made_of), ledger, tell)
 
 
 def _search(search: Halving, run: _Runner, ledger: Ledger, head: dict[str, Any]) -> Halved:
@@ -254,7 +264,7 @@ def _open_labels(
     return labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
 
 
-def _choose_arithmetic(grids: Sequence[Grid], ledger: Ledger) -> Arithmetic:
+def _precision(grids: Sequence[Grid], ledger: Ledger, left: Sequence[Trial]) -> str:
     """The precision the sweep began in, so that a resume can't mix two under ``auto``."""
     precisions = sorted({grid.student.precision for grid in grids})
     if len(precisions) > 1:
@@ -265,4 +275,8 @@ def _choose_arithmetic(grids: Sequence[Grid], ledger: Ledger) -> Arithmetic:
     asked = precisions[0]
     if asked == "auto" and ledger.exists():
         asked = ledger.head().get("precision", asked)
-    return choose_arithmetic(asked)
+    if not left and asked != "auto":
+        return asked
+    from engine.training.precision import choose_arithmetic
+
+    return choose_arithmetic(asked).precision

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from engine.analysis import MEASURES, parse_trial, split_into_panels
+from engine.analysis import Trial as Result
 from engine.sweep.ledger import Ledger
 from engine.sweep.recording import Outcome
 from engine.sweep.trial import Trial
 
 
+def read_results(ledger: Ledger, trials: Iterable[Trial]) -> dict[str, Result]:
+    """What trials came to, by id; those without a whole record are missing."""
+    records = ledger.whole_records(trial.id for trial in trials)
+    return {record["id"]: parse_trial(record) for record in records}
+
+
 def summarise(
-    ledger: Ledger,
-    trials: list[Trial],
+    sweep: Path,
+    results: Mapping[str, Result],
     ran: list[Trial],
     outcome: Outcome,
     seconds: float,
 ) -> dict[str, Any]:
     """What the asked trials came to, now or before; ``ran``: those that this run had left to do."""
-    wanted = {trial.id for trial in trials}
-    records = [record for record in ledger.records() if record["id"] in wanted]
-    failed = [record for record in records if record["status"] == "failed"]
+    failed = [result for result in results.values() if not result.done]
     return {
         "status": "swept" if ran else "finished already",
-        "sweep": str(ledger.path),
-        "trials": len(trials),
+        "sweep": str(sweep),
+        "trials": len(results),
         "ran": len(ran),
         "failed": len(failed),
-        "errors": sorted({record["error"].strip().splitlines()[-1] for record in failed}),
+        "errors": sorted({result.error.strip().splitlines()[-1] for result in failed}),
         "workers_lost": outcome.workers_lost,
         "seconds": seconds,
         "seconds_by_part": outcome.seconds,
         "bottleneck": _bottleneck(outcome.seconds),
-        "table": _table(records),
+        "table": _table(list(results.values())),
     }
 
 
@@ -44,18 +51,21 @@ def _bottleneck(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{part} {spent / total:.0%}" for part, spent in parts)
 
 
-def _table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _table(results: list[Result]) -> list[dict[str, Any]]:
     rows = []
-    for panel in split_into_panels([parse_trial(record) for record in records]):
+    for panel in split_into_panels(results):
         for cell in panel.cells.values():
-            found = {measure: cell.summary(measure) for measure in MEASURES}
             rows.append(
                 {
                     "ipc": cell.ipc,
                     "labels": "hard" if cell.expert_epoch is None else "soft",
                     "expert_epoch": cell.expert_epoch,
                     "n": len(cell.trials),
-                    **{m: None if each is None else each.mean for m, each in found.items()},
+                    **{measure: _mean(cell.values(measure).values()) for measure in MEASURES},
                 }
             )
     return rows
+
+
+def _mean(values: Collection[float]) -> float | None:
+    return fmean(values) if values else None

@@ -24,13 +24,11 @@ import torch.multiprocessing as multiprocessing
 
 from engine.errors import RankError, UsageError
 from engine.training.precision import available_cores, keep_freed_memory
+from engine.training.progress import Progress, no_progress
 
-Progress = Callable[[str, int, int], None]
+__all__ = ["Progress", "no_progress", "refuse_launchers", "run_ranks"]
+
 Ranked = Callable[..., dict[str, Any]]
-
-
-def no_progress(_stage: str, _done: int, _total: int) -> None:
-    """The progress of a caller who does not want to know."""
 
 
 def refuse_launchers() -> None:

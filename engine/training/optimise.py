@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Strict(BaseModel):
@@ -80,6 +82,8 @@ def make_optimiser(
     parameters: Iterable[torch.nn.Parameter], config: Optimiser, lr: float
 ) -> torch.optim.Optimizer:
     """torch's own optimiser in its fused form (one kernel for all parameters)."""
+    import torch
+
     if config.kind == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=config.weight_decay, fused=True)
     return torch.optim.SGD(

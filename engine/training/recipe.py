@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -59,3 +60,13 @@ class StudentRecipe(Strict):
         """The epochs after which a student is evaluated, evenly spread, the last one included."""
         count = min(self.evaluations, self.epochs)
         return [round(self.epochs * (i + 1) / count) for i in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """What a student's randomness comes from; each part can be varied alone."""
+
+    subset_seed: int = 0
+    init_seed: int = 0
+    order_seed: int = 0
+    augment_seed: int = 0

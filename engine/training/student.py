@@ -25,18 +25,8 @@ from engine.models import build_model
 from engine.training.checkpoint import weights_of
 from engine.training.optimise import make_optimiser, set_learning_rate
 from engine.training.precision import Arithmetic
-from engine.training.recipe import StudentRecipe
+from engine.training.recipe import Seeds, StudentRecipe
 from engine.training.step import Network, TrainingStep, compiles_partial_batch, seeded_dropout
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seeds:
-    """What a student's randomness comes from; each part can be varied alone."""
-
-    subset_seed: int = 0
-    init_seed: int = 0
-    order_seed: int = 0
-    augment_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

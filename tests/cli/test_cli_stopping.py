@@ -13,10 +13,8 @@ Fresh = Callable[..., "subprocess.Popen[str]"]
 
 # A build that says on stderr that it has begun, swallows Exceptions, and then waits.
 PATIENT_BUILD = """
-import signal, sys, time
+import sys, time
 import beton_builder
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind a shell
 
 def build_beton(**options):
     try:
