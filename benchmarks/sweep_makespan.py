@@ -1,6 +1,6 @@
 """How close the scheduler packs 20,000 trials onto 1,000 workers to what no schedule can beat.
 
-Replayed without running anything (`engine.sweep.simulation`): IPC 1 to 50, lengths as in the
+Replayed without running anything (`engine.sweep.timing.simulation`): IPC 1 to 50, lengths as in the
 paper's Fig 3b. The value is the makespan over max(total / workers, longest trial). Beside it
 ``with_jitter``, the same when trials take 10 % more or less than was believed (log-normal).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.suite import Figure, Progress, ceiling
-from engine.sweep.simulation import epoch_sweep_jobs, simulate
+from engine.sweep.timing.simulation import epoch_sweep_jobs, simulate
 
 MOST = 1.03
 JITTER = 0.1

@@ -28,10 +28,10 @@ from typing import Any
 from benchmarks.errors import BenchmarkError, PeerMissing
 from benchmarks.noop_trials import NoOpRunner, noop_trials
 from benchmarks.suite import Figure, Progress, ceiling, medians
+from engine.sweep.executors.local import run_local
+from engine.sweep.executors.ray_cluster import run_on_ray
+from engine.sweep.executors.recording import Event, Outcome
 from engine.sweep.ledger import Ledger
-from engine.sweep.local import run_local
-from engine.sweep.ray_cluster import run_on_ray
-from engine.sweep.recording import Event, Outcome
 
 TRIALS, FILES, CALLS = 10_000, 2_000, 5_000
 QUICK_TRIALS, QUICK_FILES, QUICK_CALLS = 60, 20, 50

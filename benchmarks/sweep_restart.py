@@ -25,7 +25,7 @@ from benchmarks.noop_trials import OUTCOME
 from benchmarks.suite import Figure, Progress, ceiling, medians
 from benchmarks.sweep_inputs import build_cifar100, made_up_labels
 from engine.sweep import Ledger, Trial, load_grids, plan_trials
-from engine.sweep.trial_runner import pick_accuracies
+from engine.sweep.executors.trial_runner import pick_accuracies
 
 MOST_SECONDS = 3.0
 ROUNDS = 3

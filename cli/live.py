@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cli.progress import LINE_EVERY, LINE_EVERY_AT_MOST, can_animate, console_on, duration
-from engine.sweep.watch import Watch
+from engine.sweep.watching.watch import Watch
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

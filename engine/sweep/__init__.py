@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Grid": "engine.sweep.grid",
+    "Grid": "engine.sweep.planning.grid",
     "Ledger": "engine.sweep.ledger",
-    "Trial": "engine.sweep.trial",
-    "diff_trials": "engine.sweep.difference",
-    "explain_trial": "engine.sweep.explain",
-    "load_grids": "engine.sweep.grid",
-    "plan_trials": "engine.sweep.plan",
-    "query_results": "engine.sweep.results",
+    "Trial": "engine.sweep.planning.trial",
+    "diff_trials": "engine.sweep.answers.difference",
+    "explain_trial": "engine.sweep.answers.explain",
+    "load_grids": "engine.sweep.planning.grid",
+    "plan_trials": "engine.sweep.planning.plan",
+    "query_results": "engine.sweep.answers.results",
     "sweep_info": "engine.sweep.ledger",
-    "sweep_status": "engine.sweep.status",
+    "sweep_status": "engine.sweep.watching.status",
     "sweep_students": "engine.sweep.run",
     "verify_sweep": "engine.sweep.ledger",
 }

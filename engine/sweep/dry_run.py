@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.sweep.estimate import dry_run_estimates
 from engine.sweep.execution import AUTO, Execution, unfinished, visible_gpus
-from engine.sweep.halving import Halving
+from engine.sweep.halving.questions import Halving
 from engine.sweep.ledger import Ledger
-from engine.sweep.packing import available_cores
-from engine.sweep.plan import amount_of_work
-from engine.sweep.trial import Trial
+from engine.sweep.planning.plan import amount_of_work
+from engine.sweep.planning.trial import Trial
+from engine.sweep.timing.estimate import dry_run_estimates
+from engine.sweep.timing.packing import available_cores
 from engine.training.launch import Progress
 
 

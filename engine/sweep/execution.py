@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
+from engine.sweep.executors.local import run_local
+from engine.sweep.executors.ray_cluster import run_on_ray
+from engine.sweep.executors.recording import Event, Outcome
 from engine.sweep.ledger import Ledger
-from engine.sweep.local import run_local
-from engine.sweep.packing import Packing
-from engine.sweep.ray_cluster import run_on_ray
-from engine.sweep.recording import Event, Outcome
-from engine.sweep.trial import Trial
+from engine.sweep.planning.trial import Trial
+from engine.sweep.timing.packing import Packing
 from engine.training.progress import Progress
 
 if TYPE_CHECKING:
-    from engine.sweep.trial_runner import RunnerFactory
+    from engine.sweep.executors.trial_runner import RunnerFactory
 
 EXECUTORS = ("local", "ray")
 AUTO = "auto"
@@ -79,7 +79,7 @@ class Execution:
         worth_it = remembered or visible_gpus() or operations_of(trials) > WORTH_MEASURING
         if not worth_it:
             return replace(self, workers=1), None
-        from engine.sweep.measured_packing import measured_packing
+        from engine.sweep.timing.measured_packing import measured_packing
 
         packing = measured_packing(
             trials, precision=precision, remembered=remembered, progress=progress
@@ -129,7 +129,7 @@ def unfinished(trials: Sequence[Trial], ledger: Ledger) -> list[Trial]:
 
 def operations_of(trials: Sequence[Trial]) -> float:
     """About how many floating-point operations the training of some trials takes."""
-    from engine.sweep.step_kinds import flops_per_image, network_of
+    from engine.sweep.timing.step_kinds import flops_per_image, network_of
 
     networks = set(map(network_of, trials))
     per_image = {network: flops_per_image(network).training for network in networks}

@@ -10,8 +10,8 @@ import numpy as np
 
 import beton_builder
 import labelstore
-from engine.sweep.grid import Grid
-from engine.sweep.teachers import experts_views
+from engine.sweep.planning.grid import Grid
+from engine.sweep.planning.teachers import experts_views
 
 
 def where_sources_lie(data: str | Path, labels: str | Path | None) -> dict[str, str | None]:

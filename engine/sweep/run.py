@@ -13,22 +13,22 @@ import beton_builder
 import labelstore
 from engine.errors import UsageError
 from engine.records import sole_writer
-from engine.sweep.asked import asked_cells, differing_keys
-from engine.sweep.event_log import EventLog
 from engine.sweep.execution import AUTO, STALL_TIMEOUT, Execution, unfinished
-from engine.sweep.grid import Grid, load_grids
-from engine.sweep.halving import Halving
-from engine.sweep.halving_plan import plan_halving
-from engine.sweep.halving_run import Halved, halving_ledger, run_halving
+from engine.sweep.executors.recording import Event, Outcome
+from engine.sweep.halving.plan import plan_halving
+from engine.sweep.halving.questions import Halving
+from engine.sweep.halving.run import Halved, halving_ledger, run_halving
 from engine.sweep.head import sweep_head, where_sources_lie
 from engine.sweep.ledger import Ledger
-from engine.sweep.packing import recorded_packing
-from engine.sweep.plan import check_trials, list_trials, recorded_plan
-from engine.sweep.recording import Event, Outcome
-from engine.sweep.status import StatusFile
+from engine.sweep.planning.asked import asked_cells, differing_keys
+from engine.sweep.planning.grid import Grid, load_grids
+from engine.sweep.planning.plan import check_trials, list_trials, recorded_plan
+from engine.sweep.planning.trial import Trial
 from engine.sweep.summary import read_results, summarise
-from engine.sweep.trackers import TrackerListener
-from engine.sweep.trial import Trial
+from engine.sweep.timing.packing import recorded_packing
+from engine.sweep.watching.event_log import EventLog
+from engine.sweep.watching.status import StatusFile
+from engine.sweep.watching.trackers import TrackerListener
 from engine.training.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sweep_students(
         overrides: further dotted keys of the grids, such as ``student.epochs``.
         dry_run: return the plan and touch nothing.
         estimate: measure a few steps in a dry run, to say how long the plan will take.
-        on_event: told what happens, as dicts (`engine.sweep.recording`).
+        on_event: told what happens, as dicts (`engine.sweep.executors.recording`).
 
     Raises:
         ConfigurationError, UsageError, MismatchError; RankError where no worker starts;
@@ -200,7 +200,7 @@ class _Runner:
         if not left:
             return Outcome()
         # Imported here: to say that nothing is to do needs no torch, which takes seconds.
-        from engine.sweep.trial_runner import RunnerFactory
+        from engine.sweep.executors.trial_runner import RunnerFactory
 
         of_this_run = StatusFile(self._sweep.path), _Images(left, self._progress)
         listeners: list[Listener] = [*self._listeners, *of_this_run]

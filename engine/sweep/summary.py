@@ -9,9 +9,9 @@ from typing import Any
 
 from engine.analysis import MEASURES, parse_trial, split_into_panels
 from engine.analysis import Trial as Result
+from engine.sweep.executors.recording import Outcome
 from engine.sweep.ledger import Ledger
-from engine.sweep.recording import Outcome
-from engine.sweep.trial import Trial
+from engine.sweep.planning.trial import Trial
 
 
 def read_results(ledger: Ledger, trials: Iterable[Trial]) -> dict[str, Result]:

@@ -21,9 +21,9 @@ from benchmarks.noop_trials import NoOpRunner, noop_trials
 from benchmarks.sweep_overhead import NoOpSweep
 from benchmarks.sweep_real import Size, Spent, compare, sized
 from engine.models import build_model
+from engine.sweep.executors.local import run_local
+from engine.sweep.executors.recording import Outcome
 from engine.sweep.ledger import Ledger, verify_sweep
-from engine.sweep.local import run_local
-from engine.sweep.recording import Outcome
 from engine.training import Seeds, StudentRecipe, StudentTrainer
 from engine.training.precision import choose_arithmetic
 from engine.training.student import Subset

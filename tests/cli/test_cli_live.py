@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from cli.live import SweepView, cell_words, final_line, running_line
-from engine.sweep.watch import Watch
+from engine.sweep.watching.watch import Watch
 
 CELL = {"ipc": 10, "labels": "soft", "selection": "random", "expert": None, "expert_epoch": 13}
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from engine.experiments import parse_label_transform
 from engine.records import write_record
-from engine.sweep.halving import Halving
-from engine.sweep.halving_plan import plan_halving
-from engine.sweep.halving_run import Halved, halving_ledger, run_halving
+from engine.sweep.halving.plan import plan_halving
+from engine.sweep.halving.questions import Halving
+from engine.sweep.halving.run import Halved, halving_ledger, run_halving
 from engine.sweep.ledger import HEAD, Ledger
-from engine.sweep.teachers import Teacher
-from engine.sweep.trial import DatasetFacts, Trial
+from engine.sweep.planning.teachers import Teacher
+from engine.sweep.planning.trial import DatasetFacts, Trial
 from engine.training import Seeds, StudentRecipe
 from engine.training.optimise import Schedule
 

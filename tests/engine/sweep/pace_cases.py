@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.experiments import parse_label_transform
-from engine.sweep.pace import Pace, Timing
-from engine.sweep.pace_worker import PaceTrial
-from engine.sweep.step_kinds import NetworkKind, StepKind
-from engine.sweep.trial import DatasetFacts, Trial
+from engine.sweep.planning.trial import DatasetFacts, Trial
+from engine.sweep.timing.pace import Pace, Timing
+from engine.sweep.timing.pace_worker import PaceTrial
+from engine.sweep.timing.step_kinds import NetworkKind, StepKind
 from engine.training import Seeds, StudentRecipe
 
 TINY = NetworkKind("convnet-d1-w4", 8, 3, 10)

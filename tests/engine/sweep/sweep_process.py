@@ -33,8 +33,8 @@ SWEEP = """
     from engine.errors import EngineError
     from engine.records import content_id, sole_writer
     from engine.sweep.ledger import Ledger
-    from engine.sweep.local import run_local
-    from engine.sweep.ray_cluster import run_on_ray
+    from engine.sweep.executors.local import run_local
+    from engine.sweep.executors.ray_cluster import run_on_ray
 
     settings = json.loads(sys.argv[1])
     folder, workers, options = Path(settings["folder"]), settings["workers"], settings["options"]

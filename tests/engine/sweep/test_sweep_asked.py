@@ -21,7 +21,7 @@ import labelstore
 from engine.analysis import missing_runs, parse_trial, read_asked, split_into_panels
 from engine.records import write_record
 from engine.sweep import Trial, load_grids, plan_trials
-from engine.sweep.asked import asked_cells, differing_keys
+from engine.sweep.planning.asked import asked_cells, differing_keys
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.sweep.epochs import choose_epochs, parse_epochs
+from engine.sweep.planning.epochs import choose_epochs, parse_epochs
 
 STORED = list(range(0, 61))
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pace_cases import TINY, made_pace, made_trial, tiny_step
 
 from cli.presentation import as_text
-from engine.sweep import estimate
-from engine.sweep.estimate import (
+from engine.sweep.timing import estimate
+from engine.sweep.timing.estimate import (
     AssumedGpu,
     dry_run_estimates,
     estimate_here,
@@ -19,7 +19,7 @@ from engine.sweep.estimate import (
     estimate_sweep,
     in_words,
 )
-from engine.sweep.step_kinds import (
+from engine.sweep.timing.step_kinds import (
     NetworkKind,
     StepKind,
     flops_per_image,

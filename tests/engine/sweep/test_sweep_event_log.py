@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials
 
 from engine.errors import UsageError
-from engine.sweep.event_log import EventLog
-from engine.sweep.local import run_local
+from engine.sweep.executors.local import run_local
+from engine.sweep.watching.event_log import EventLog
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ def test_a_reader_that_leaves_drops_the_log_and_the_sweep_goes_on(
 
 SCRIPT = """
 import sys
-from engine.sweep.event_log import EventLog
+from engine.sweep.watching.event_log import EventLog
 with EventLog("-") as log:
     for number in range(100_000):
         log({"event": "tick", "number": number})
@@ -239,7 +239,7 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path) -> None:
 
 WRITER = """
 import itertools, sys
-from engine.sweep.event_log import EventLog
+from engine.sweep.watching.event_log import EventLog
 log = EventLog(sys.argv[1])
 for number in itertools.count():
     log({"event": "tick", "number": number, "text": "x" * 3000})

@@ -23,9 +23,9 @@ import labelstore
 from cli.main import main
 from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 from engine.records import read_record
-from engine.sweep.grid import Grid, load_grids
+from engine.sweep.answers.rerun import _changes, rerun_arguments
 from engine.sweep.ledger import Ledger
-from engine.sweep.rerun import _changes, rerun_arguments
+from engine.sweep.planning.grid import Grid, load_grids
 from engine.training import StudentRecipe
 from engine.training.precision import can_compile
 
@@ -155,7 +155,7 @@ def test_a_trial_of_another_version_is_explained_without_a_command(tmp_path: Pat
 def test_the_samples_are_those_that_the_student_saw(
     small_data: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import engine.sweep.trial_runner as runner
+    import engine.sweep.executors.trial_runner as runner
 
     seen = []
     load = runner.load_resident

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.sweep.grid import StudentAxes
-from engine.sweep.halving import FAILED, shorten_student
-from engine.sweep.trial import Trial
+from engine.sweep.halving.questions import FAILED, shorten_student
+from engine.sweep.planning.grid import StudentAxes
+from engine.sweep.planning.trial import Trial
 from engine.training import Seeds
 from engine.training.optimise import Schedule
 

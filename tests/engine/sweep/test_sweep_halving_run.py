@@ -36,11 +36,11 @@ import labelstore
 from engine.errors import ArtefactError, UsageError
 from engine.records import read_record
 from engine.sweep import Ledger, load_grids, plan_trials
-from engine.sweep.halving_plan import plan_halving
-from engine.sweep.halving_run import DECISIONS, halving_ledger, run_halving
-from engine.sweep.local import run_local
-from engine.sweep.trial import Trial
-from engine.sweep.trial_runner import RunnerFactory
+from engine.sweep.executors.local import run_local
+from engine.sweep.executors.trial_runner import RunnerFactory
+from engine.sweep.halving.plan import plan_halving
+from engine.sweep.halving.run import DECISIONS, halving_ledger, run_halving
+from engine.sweep.planning.trial import Trial
 
 WINNER = (0.01, 7)
 

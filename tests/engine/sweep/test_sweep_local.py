@@ -16,7 +16,7 @@ from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
 from sweep_process import attempts_in, records_in
 
 from engine.errors import ArtefactError, MismatchError, RankError
-from engine.sweep.local import run_local
+from engine.sweep.executors.local import run_local
 
 
 @pytest.fixture

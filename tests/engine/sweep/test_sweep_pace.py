@@ -17,11 +17,12 @@ from pace_cases import TINY, made_trial, pace_trial, tiny_step
 import beton_builder
 import engine
 from engine.errors import RankError
-from engine.sweep import load_grids, pace_worker, plan_trials
-from engine.sweep import pace as module
-from engine.sweep.estimate import estimate_here
-from engine.sweep.pace import measure_pace
-from engine.sweep.pace_worker import (
+from engine.sweep import load_grids, plan_trials
+from engine.sweep.timing import pace as module
+from engine.sweep.timing import pace_worker
+from engine.sweep.timing.estimate import estimate_here
+from engine.sweep.timing.pace import measure_pace
+from engine.sweep.timing.pace_worker import (
     MakePaceRunner,
     MeetingCancelled,
     PaceRunner,

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from pace_cases import made_pace, made_trial
 
 from engine.errors import RankError
-from engine.sweep import measured_packing as module
-from engine.sweep.measured_packing import (
+from engine.sweep.timing import measured_packing as module
+from engine.sweep.timing.measured_packing import (
     fastest_packing,
     free_memory,
     image_bytes,
     measured_packing,
     packing_of_gpus,
 )
-from engine.sweep.pace import Pace
-from engine.sweep.packing import (
+from engine.sweep.timing.pace import Pace
+from engine.sweep.timing.packing import (
     WORTH_MORE_WORKERS,
     Packing,
     available_cores,

@@ -19,7 +19,7 @@ from engine.analysis import parse_plan, parse_trial
 from engine.configuration import preset_names
 from engine.errors import ConfigurationError, UsageError
 from engine.sweep import Trial, load_grids, plan_trials
-from engine.sweep.plan import amount_of_work, recorded_plan
+from engine.sweep.planning.plan import amount_of_work, recorded_plan
 
 
 @pytest.fixture(scope="module")

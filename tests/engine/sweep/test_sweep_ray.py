@@ -11,7 +11,7 @@ import sweep_fakes
 from sweep_process import is_running, wait_until
 
 from engine.errors import RankError, UsageError
-from engine.sweep.ray_cluster import run_on_ray
+from engine.sweep.executors.ray_cluster import run_on_ray
 from tests.engine.sweep.ray_cases import CannotStart, FakeRunner, FakeTrial, two_nodes
 
 pytestmark = pytest.mark.long

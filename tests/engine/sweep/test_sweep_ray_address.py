@@ -10,8 +10,8 @@ import pytest
 from sweep_fakes import MakeFakes, fake_trials
 
 from engine.errors import UsageError
-from engine.sweep.ray_cluster import run_on_ray
-from engine.sweep.ray_connection import joined
+from engine.sweep.executors.ray_cluster import run_on_ray
+from engine.sweep.executors.ray_connection import joined
 
 ray = pytest.importorskip("ray")
 

@@ -23,8 +23,8 @@ from sweep_records import trial_record, write_sweep
 import engine
 from engine.errors import ArtefactError, UsageError
 from engine.records import CHECKSUM, canonical_json, read_record
+from engine.sweep.answers.trial_table import FILE, read_trial_table
 from engine.sweep.ledger import Ledger
-from engine.sweep.trial_table import FILE, read_trial_table
 
 GRID = [
     trial_record(ipc, epoch, seed, final=round(0.1 * ipc + 0.01 * seed, 4))
@@ -180,7 +180,7 @@ def test_a_file_that_can_not_be_written_costs_no_answer(sweep: Path) -> None:
 
 def test_kill_9_while_the_file_is_written_costs_nothing(sweep: Path) -> None:
     code = (
-        "import sys, pathlib; from engine.sweep.trial_table import FILE, read_trial_table\n"
+        "import sys, pathlib; from engine.sweep.answers.trial_table import FILE, read_trial_table\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    read_trial_table(sys.argv[1]); pathlib.Path(sys.argv[1], FILE).unlink()"
@@ -324,7 +324,7 @@ def test_a_condition_reaches_no_file_either(sweep: Path, tmp_path: Path) -> None
 def test_a_question_without_end_can_be_stopped(sweep: Path, number: int, code: int) -> None:
     endless = "select sum(a.range * b.range) from range(100000000) a, range(100000) b"
     program = (
-        "import sys, cli.main, engine.sweep.results as results\n"
+        "import sys, cli.main, engine.sweep.answers.results as results\n"
         "read = results.read_trial_table\n"
         "def read_and_tell(sweep):\n"
         "    table = read(sweep)\n"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sweep.schedule import Job, Schedule
-from engine.sweep.simulation import epoch_sweep_jobs, simulate
+from engine.sweep.executors.schedule import Job, Schedule
+from engine.sweep.timing.simulation import epoch_sweep_jobs, simulate
 
 
 def jobs_of(works: list[float], shapes: str | None = None) -> list[Job]:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sweep.lookahead import MOST_AHEAD, Lookahead
-from engine.sweep.schedule import Job, Schedule
-from engine.sweep.silence import Silence, no_progress
+from engine.sweep.executors.lookahead import MOST_AHEAD, Lookahead
+from engine.sweep.executors.schedule import Job, Schedule
+from engine.sweep.executors.silence import Silence, no_progress
 
 
 @given(

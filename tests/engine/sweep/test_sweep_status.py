@@ -15,11 +15,11 @@ import pytest
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
 
 from engine.errors import ArtefactError
-from engine.sweep.local import run_local
-from engine.sweep.packing import choose_packing, own_cores
-from engine.sweep.process_identity import identify_process, is_same_process
-from engine.sweep.status import StatusFile, sweep_status
-from engine.sweep.watch import Watch, keys_that_differ
+from engine.sweep.executors.local import run_local
+from engine.sweep.timing.packing import choose_packing, own_cores
+from engine.sweep.watching.process_identity import identify_process, is_same_process
+from engine.sweep.watching.status import StatusFile, sweep_status
+from engine.sweep.watching.watch import Watch, keys_that_differ
 
 
 def watch(*events: tuple[float, str, dict[str, Any]]) -> Watch:

@@ -191,7 +191,7 @@ def test_a_student_never_starts_from_an_experts_initial_weights(small_run: Path)
 
 
 def test_students_never_see_validation_images(small_data: Path) -> None:
-    from engine.sweep.plan import sample_pool
+    from engine.sweep.planning.plan import sample_pool
 
     dataset = beton_builder.open_dataset(small_data)
     labels, candidates = sample_pool(dataset)
@@ -201,7 +201,7 @@ def test_students_never_see_validation_images(small_data: Path) -> None:
 
 
 def test_the_three_accuracies_are_picked_from_the_evaluations() -> None:
-    from engine.sweep.trial_runner import pick_accuracies
+    from engine.sweep.executors.trial_runner import pick_accuracies
 
     evaluations = [
         {"epoch": 1, "test": 0.5, "validation": 0.4},

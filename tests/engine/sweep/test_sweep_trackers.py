@@ -16,9 +16,9 @@ from accelerate.tracking import GeneralTracker
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials
 
 from engine.errors import UsageError
-from engine.sweep.local import run_local
-from engine.sweep.recording import Outcome
-from engine.sweep.trackers import TrackerListener
+from engine.sweep.executors.local import run_local
+from engine.sweep.executors.recording import Outcome
+from engine.sweep.watching.trackers import TrackerListener
 
 
 class Notebook(GeneralTracker):
@@ -317,7 +317,7 @@ def test_tensorboard_has_the_curve_of_a_sweep(tmp_path: Path) -> None:
 
 def test_accelerate_is_not_imported_unless_a_tracker_is_asked_for() -> None:
     code = (
-        "import sys; sys.path[:] = eval(sys.argv[1]); import engine.sweep.trackers; "
+        "import sys; sys.path[:] = eval(sys.argv[1]); import engine.sweep.watching.trackers; "
         "print('accelerate' in sys.modules, 'torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, repr(sys.path)]

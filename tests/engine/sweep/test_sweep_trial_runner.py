@@ -14,7 +14,7 @@ import labelstore
 from engine.experiments import selection
 from engine.experiments.selection import _KNOWN
 from engine.records import read_record
-from engine.sweep.trial_runner import TrialRunner
+from engine.sweep.executors.trial_runner import TrialRunner
 from engine.training.precision import choose_arithmetic
 
 

@@ -1,0 +1,1 @@
+"""Executors: trials to workers of this machine or of a Ray cluster, records back."""

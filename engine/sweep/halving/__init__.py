@@ -1,0 +1,1 @@
+"""Successive halving: settings chosen by short students, on validation."""

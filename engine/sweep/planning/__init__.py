@@ -1,0 +1,1 @@
+"""Plans: a grid of settings to trials, each a student to train."""

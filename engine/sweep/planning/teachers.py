@@ -1,0 +1,246 @@
+"""Whose labels students learn from: a grid's experts, epochs and ensembles, found in a label store.
+
+In: an open store and a grid. Out: teachers, each a checkpoint or an ensemble of several, with what
+identifies it. Every (expert, view, codec) is looked up once, however large the grid.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import labelstore
+from engine.errors import UsageError
+from engine.sweep.planning.epochs import choose_epochs, named_epochs
+from engine.sweep.planning.grid import EnsembleRule, Grid, values_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """One checkpoint's labels, or the mean logits of several, by their names in the store.
+
+    Members are every epoch of every expert: experts in the order of ``view_ids``, epochs ascending.
+    ``checkpoints`` has the id of each member, in the order experts, then epochs. ``resolution`` is
+    that of the images which were labelled, if the store says so.
+    """
+
+    experts: tuple[str, ...]
+    epochs: tuple[int, ...]
+    view: str
+    codec: str
+    view_ids: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    resolution: int | None
+
+    def describe(self) -> dict[str, Any]:
+        """The names under which a store has these labels, for a trial's record."""
+        return {
+            "experts": list(self.experts),
+            "epochs": list(self.epochs),
+            "view": self.view,
+            "codec": self.codec,
+        }
+
+
+class StoredLabels:
+    """What a store has of one (expert, view, codec), as it was when it was first asked for."""
+
+    def __init__(self, view: labelstore.LabelView) -> None:
+        if view.crops:
+            raise UsageError(
+                f"{view.folder} has labels of {view.crops} crops of every image, and students "
+                "train on whole images: choose another view, such as --set view=plain"
+            )
+        self.view = view
+        self.epochs = view.epochs
+        self.checkpoints = view.checkpoints
+
+    @property
+    def resolution(self) -> int | None:
+        """Of the images that were labelled; None where the store doesn't say."""
+        found = self.view.identity.get("transform", {}).get("resolution")
+        return None if found is None else int(found)
+
+    def best_epoch(self) -> int:
+        """The epoch at which the expert had its greatest test accuracy; of equals the first.
+
+        Raises:
+            UsageError: the store doesn't know it of every epoch.
+        """
+        accuracies = {e: self.view.about(e).get("test_accuracy") for e in self.epochs}
+        lacking = [epoch for epoch, accuracy in accuracies.items() if accuracy is None]
+        if lacking or not accuracies:
+            raise UsageError(
+                f"expert_epochs: best needs the expert's test accuracy of every epoch, and "
+                f"{self.view.folder} does not say it of epoch {', '.join(map(str, lacking))} "
+                "(imported labels and datasets without a test split have none): name the epochs, "
+                "such as --expert-epochs 13"
+            )
+        return max(accuracies, key=lambda epoch: (accuracies[epoch], -epoch))
+
+    def choose(self, epochs: Sequence[int | str]) -> list[int]:
+        """The epochs that a grid's ``expert_epochs`` mean here. Raises UsageError."""
+        return choose_epochs(
+            epochs, self.epochs, best=self.best_epoch, dump_command=self.view.dump_command
+        )
+
+
+class TeacherFinder:
+    """Finds the teachers of grids in one store."""
+
+    def __init__(self, store: labelstore.LabelStore) -> None:
+        self.store = store
+        self._labels: dict[tuple[str | None, str, str | None], StoredLabels] = {}
+
+    def labels(self, expert: str | None, view: str, codec: str | None) -> StoredLabels:
+        """Labels by their names; None as in ``LabelStore.view``.
+
+        Raises:
+            labelstore.ViewNotFound, labelstore.BadArgument: there are none, or which is open.
+            UsageError: they are labels of crops.
+        """
+        key = (expert, view, codec)
+        if key not in self._labels:
+            self._labels[key] = StoredLabels(self.store.view(expert, view, codec))
+        return self._labels[key]
+
+    def stored(self, grid: Grid) -> list[StoredLabels]:
+        """All labels that a grid reads, each once. Raises as :meth:`labels` does."""
+        rules = {
+            None if rule is None or rule.experts is None else tuple(rule.experts): None
+            for rule in grid.ensemble
+        }
+        names = [values_of(grid.expert) if rule is None else list(rule) for rule in rules]
+        found = {
+            self.labels(expert, view, codec): None
+            for view in values_of(grid.view)
+            for group in names
+            for expert in self._experts(group, view)
+            for codec in values_of(grid.codec)
+        }
+        return list(found)
+
+    def of(self, grid: Grid, ipc: int) -> list[Teacher]:
+        """The teachers of one IPC of a grid, each once. Raises as :meth:`labels` does."""
+        found = {
+            teacher: None
+            for view in values_of(grid.view)
+            for codec in values_of(grid.codec)
+            for rule in grid.ensemble
+            for teacher in self._of_rule(grid, ipc, view, codec, rule)
+        }
+        return list(found)
+
+    def _of_rule(
+        self, grid: Grid, ipc: int, view: str, codec: str | None, rule: EnsembleRule | None
+    ) -> list[Teacher]:
+        axis = self._experts(values_of(grid.expert), view)
+        groups = [[expert] for expert in axis]
+        if rule is not None and rule.experts is not None:
+            groups = [self._experts(list(rule.experts), view)]
+        teachers = []
+        for experts in groups:
+            members = [self.labels(expert, view, codec) for expert in experts]
+            if rule is not None and rule.epochs is not None:
+                teachers.append(_teacher(members, _common_epochs(members, rule.epochs)))
+            else:
+                for epoch in _common_epochs(members, grid.expert_epochs_at(ipc)):
+                    teachers.append(_teacher(members, [epoch]))
+        return teachers
+
+    def _experts(self, names: Sequence[str | None], view: str) -> list[str | None]:
+        """Names with ``all`` spelt out; None, the only expert, stays."""
+        there = [expert for expert, of in self.store.views() if of == view]
+        found: list[str | None] = []
+        for name in names:
+            if name == "all" and name not in there:
+                found.extend(there)
+            elif name is None or name in there:
+                found.append(name)
+            else:
+                near = difflib.get_close_matches(name, there, n=1)
+                hint = (
+                    f"did you mean {near[0]}?" if near else f"it has: {', '.join(there) or 'none'}"
+                )
+                raise UsageError(
+                    f"{self.store.path} has no labels of expert {name!r} under {view!r}; {hint}"
+                )
+        return list(dict.fromkeys(found))
+
+
+class LabelsToCome:
+    """Teachers whose labels nobody has written yet: enough to say what a plan amounts to."""
+
+    def of(self, grid: Grid, ipc: int) -> list[Teacher]:
+        """The teachers of one IPC of a grid. Raises UsageError for epochs that have no number."""
+        teachers: dict[Teacher, None] = {}
+        for view in values_of(grid.view):
+            for codec, rule in itertools.product(values_of(grid.codec), grid.ensemble):
+                experts = (rule and rule.experts) or values_of(grid.expert)
+                groups = [experts] if rule and rule.experts else [[expert] for expert in experts]
+                asked = named_epochs((rule and rule.epochs) or grid.expert_epochs_at(ipc))
+                members = [asked] if rule and rule.epochs else [[epoch] for epoch in asked]
+                for group, epochs in itertools.product(groups, members):
+                    names = tuple(str(expert or "expert") for expert in group)
+                    teacher = Teacher(
+                        experts=names,
+                        epochs=tuple(epochs),
+                        view=view,
+                        codec=codec or "dense",
+                        view_ids=names,
+                        checkpoints=tuple(f"{name}:{e}" for name in names for e in epochs),
+                        resolution=None,
+                    )
+                    teachers[teacher] = None
+        return list(teachers)
+
+
+def experts_views(
+    grids: Iterable[Grid], store: labelstore.LabelStore | None
+) -> list[labelstore.LabelView]:
+    """Every view of labels that the grids read, of ensembles too. Raises as `TeacherFinder`."""
+    if store is None:
+        return []
+    finder = TeacherFinder(store)
+    found = {stored: None for grid in grids for stored in finder.stored(grid)}
+    return [stored.view for stored in found]
+
+
+def _common_epochs(members: Sequence[StoredLabels], epochs: Sequence[int | str]) -> list[int]:
+    """The epochs meant, which every member must have; of ``all``, those that all of them have."""
+    if len(members) == 1:
+        return members[0].choose(epochs)
+    if "best" in epochs and len({member.best_epoch() for member in members}) > 1:
+        raise UsageError(
+            "expert_epochs: best is another epoch for each expert of an ensemble "
+            f"({', '.join(f'{m.view.expert} {m.best_epoch()}' for m in members)}): name the epochs"
+        )
+    common = set(members[0].epochs).intersection(*(member.epochs for member in members[1:]))
+    named = [each for each in epochs if each != "all"]
+    chosen = set(common) if "all" in epochs else set()
+    if named:
+        chosen = chosen.union(*(member.choose(named) for member in members))
+    if not chosen:
+        raise UsageError(
+            "the experts of an ensemble have no epoch in common: "
+            + "; ".join(f"{m.view.expert} has {', '.join(map(str, m.epochs))}" for m in members)
+        )
+    return sorted(chosen)
+
+
+def _teacher(members: Sequence[StoredLabels], epochs: Sequence[int]) -> Teacher:
+    # Logits are summed in this order: by what the experts are, not by what they are called.
+    ordered = sorted(members, key=lambda member: member.view.id)
+    first = ordered[0].view
+    return Teacher(
+        experts=tuple(member.view.expert for member in ordered),
+        epochs=tuple(epochs),
+        view=first.name,
+        codec=first.codec,
+        view_ids=tuple(member.view.id for member in ordered),
+        checkpoints=tuple(m.checkpoints[epoch] for m in ordered for epoch in epochs),
+        resolution=ordered[0].resolution,
+    )

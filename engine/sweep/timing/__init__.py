@@ -1,0 +1,1 @@
+"""Time: the measured pace of steps, and from it packings and estimates."""
