@@ -47,7 +47,10 @@ def describe_plan(
     if search is not None:
         plan["halving"] = search.describe()
     if measure is not None:
-        plan["estimates"] = measure(left)
+        estimates = measure(left)
+        # Apart from the rows, since they are sentences.
+        plan["basis"] = {row["machine"]: row.pop("basis") for row in estimates}
+        plan["estimates"] = estimates
     return plan
 
 
