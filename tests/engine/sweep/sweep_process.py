@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -94,8 +95,16 @@ def finished_in(folder: Path) -> dict[str, int]:
 
 
 def workers_of(process: Any) -> list[int]:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    return children_of(process.pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started; its threads may end while they are asked."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in thread.read_text().split()]
+    return found
 
 
 def is_running(pid: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
-from sweep_process import attempts_in, records_in
+from sweep_process import attempts_in, children_of, records_in
 
 from engine.errors import ArtefactError, MismatchError, RankError
 from engine.sweep.executors.local import run_local
@@ -34,9 +34,8 @@ def run(tmp_path: Path) -> Callable[..., dict[str, dict[str, Any]]]:
     return run
 
 
-def children() -> set[str]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {child for task in tasks for child in (task / "children").read_text().split()}
+def children() -> set[int]:
+    return set(children_of(os.getpid()))
 
 
 def test_every_trial_is_run_and_recorded_once(run, tmp_path: Path) -> None:

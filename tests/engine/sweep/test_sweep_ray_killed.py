@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_process import attempts_in, finished_in, is_running, start_sweep, wait_until
+from sweep_process import attempts_in, children_of, finished_in, is_running, start_sweep, wait_until
 
 from engine.records import read_record
 from engine.sweep.ledger import Ledger
@@ -84,11 +84,7 @@ def test_a_head_that_is_killed_ends_the_run_with_a_word_and_not_in_silence(tmp_p
 
 
 def descendants(pid: int) -> set[int]:
-    children = {
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    }
+    children = set(children_of(pid))
     return children.union(*map(descendants, children))
 
 
