@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST_LISTED = 12  # numbers or names on one line
+MOST_IN_A_CELL = 4  # entries of a group in a table
 MOST_PROBLEMS = 20  # lines; --json has them all
 UNBOUNDED_WIDTH = 10_000  # what isn't shown on a terminal is never wrapped
 
@@ -63,7 +64,11 @@ def as_text(result: Mapping[str, Any], *, dry_run: bool = False) -> str:
     for key, rows in tables.items():
         if key != "table":
             console.print(f"{_label(key)}:", highlight=False, markup=False)
-        console.print(_table(rows))
+        left_out = _too_large_for_a_cell(rows)
+        console.print(_table(rows, left_out))
+        if left_out:
+            names = ", ".join(_label(column) for column in left_out)
+            console.print(f"(--json also has: {names})", highlight=False, soft_wrap=True)
     for line in _field_lines(fields):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in _problem_lines(problems, ok):
@@ -92,11 +97,24 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _too_large_for_a_cell(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns whose values are long or nested groups, such as one number for each epoch."""
+
+    def is_large(value: Any) -> bool:
+        if not isinstance(value, Mapping):
+            return False
+        return len(value) > MOST_IN_A_CELL or any(isinstance(v, Mapping) for v in value.values())
+
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return [column for column in columns if any(is_large(row.get(column)) for row in rows)]
+
+
+def _table(rows: list[dict[str, Any]], left_out: Sequence[str] = ()) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    named = dict.fromkeys(key for row in rows for key in row)
+    columns = [column for column in named if column not in left_out]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)

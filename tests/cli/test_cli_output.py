@@ -121,6 +121,16 @@ def test_tables_come_first_and_are_never_cut_short_in_a_pipe() -> None:
     assert last == "report  r/index.html"
 
 
+def test_a_table_leaves_long_groups_to_json_and_says_so() -> None:
+    by_epoch = {str(epoch): 4.5 for epoch in range(20)}
+    row = {"expert": "a", "size": {"height": 32, "width": 16}, "entropy": by_epoch}
+    nested = {"expert": "b", "about": {"view": {"crop": 4}}}
+    lines = as_text({"views": [row, nested]}).splitlines()
+    assert "height 32, width 16" in lines[2]
+    assert "4.5" not in "".join(lines)
+    assert lines[-1] == "(--json also has: entropy, about)"
+
+
 @pytest.mark.parametrize(
     ("result", "ending"),
     [
