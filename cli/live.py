@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cli.progress import LINE_EVERY, LINE_EVERY_AT_MOST, can_animate, console_on, duration
+from cli.progress import LINE_EVERY, LINE_EVERY_AT_MOST, can_animate, duration, open_live
 from engine.sweep.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -63,17 +63,7 @@ class SweepView:
             self._watch = Watch()
             self._began = self._looked = self._last_line = self._clock()
         if self._animated and self._live is None:
-            from rich.live import Live
-
-            self._live = Live(
-                get_renderable=self._table,
-                console=console_on(self._stream),
-                refresh_per_second=2,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start()
+            self._live = open_live(self._stream, self._table)
 
     def _take(self, event: Mapping[str, Any]) -> str | None:
         self._watch(event)

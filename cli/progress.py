@@ -107,7 +107,7 @@ class Progress:
         with self._lock:
             line = self._report(stage, int(done), int(total))
             if self._animated and self._live is None:
-                self._live = self._open_live()
+                self._live = open_live(self._stream, self._bars)
         if line is not None:
             try:
                 self._write(line)
@@ -141,20 +141,6 @@ class Progress:
         else:
             self._stream.write(f"{line}\n")
             self._stream.flush()
-
-    def _open_live(self) -> Any:
-        from rich.live import Live
-
-        live = Live(
-            get_renderable=self._bars,
-            console=console_on(self._stream),
-            refresh_per_second=2,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        live.start()
-        return live
 
     def _bars(self) -> "RenderableType":
         from rich.progress_bar import ProgressBar
@@ -198,6 +184,22 @@ class _Descriptor:
 
     def isatty(self) -> bool:
         return True
+
+
+def open_live(stream: TextIO, draw: "Callable[[], RenderableType]") -> Any:
+    """A started display on a terminal that shows what ``draw`` returns, and leaves no trace."""
+    from rich.live import Live
+
+    live = Live(
+        get_renderable=draw,
+        console=console_on(stream),
+        refresh_per_second=2,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    live.start()
+    return live
 
 
 def console_on(stream: TextIO) -> "Console":

@@ -113,10 +113,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is writing {folder}; wait for it") from error
-        for inner, _, names in os.walk(folder):
-            for name in names:
-                if name.startswith(".") and name.endswith(".partial"):
-                    (Path(inner) / name).unlink(missing_ok=True)
+        remove_partials(folder)
         try:
             yield
         finally:
@@ -126,9 +123,11 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what a killed writer left in a folder; only its one writer may call this."""
-    for leftover in folder.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
+    """Delete what a killed writer left anywhere below; only the folder's one writer may call it."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".partial"):
+                (Path(inner) / name).unlink(missing_ok=True)
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:

@@ -28,8 +28,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from engine.errors import ArtefactError, DamageError
-from engine.records import CHECKSUM, canonical_json, write_bytes
+from engine.errors import ArtefactError
+from engine.records import write_bytes
 from engine.sweep.ledger import Ledger
 
 FILE = "results.parquet"
@@ -144,29 +144,12 @@ def _build(ledger: Ledger, stamps: Stamps) -> pa.Table:
     rows = []
     for trial, (written_ns, size) in sorted(stamps.items()):
         try:
-            row = _flat(_read_quickly(ledger.trial_path(trial), trial), sections)
+            row = _flat(ledger.read(trial), sections)
         except ArtefactError as error:
             row = {"id": trial, "status": "damaged", "error": str(error)}
         rows.append(row | {"recorded_at": written_ns, "record_bytes": size})
     columns = {name: _typed(name, [row.get(name) for row in rows]) for name in sections}
     return _arranged(pa.table(columns), sections)
-
-
-def _read_quickly(path: Path, trial: str) -> dict[str, Any]:
-    """As ``read_record``, but blind to damage that leaves the content as it was, like a blank."""
-    try:
-        record = json.loads(path.read_bytes())
-        checksum = record.pop(CHECKSUM)
-        whole = hashlib.sha256(canonical_json(record)).hexdigest() == checksum
-        whole = whole and record["kind"] == "trial" and record["id"] == trial
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise DamageError(
-            f"{path} is damaged: it is no trial {trial} whose content matches its checksum; "
-            f"running the sweep again makes it anew"
-        )
-    return record
 
 
 def _flat(record: Mapping[str, Any], sections: Sections) -> Row:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 
 
-class DriverThread(threading.Thread):
+class DriverThread(threading.Thread, ABC):
     """Drives until the trials are over or `stop` is called, then ends its workers."""
 
     def __init__(self) -> None:
@@ -20,13 +21,13 @@ class DriverThread(threading.Thread):
         self._over = threading.Event()
         self.error: BaseException | None = None
 
+    @abstractmethod
     def drive(self) -> None:
         """Keep workers busy until every trial has ended, or ``stopping`` is set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """End all workers; what they had sent before is still recorded."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """End soon: drop the current trials. Called by another thread."""
