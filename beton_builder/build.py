@@ -37,6 +37,7 @@ from beton_builder.sources.samples import check_every_class, check_labels
 from beton_builder.split_builder import BuiltSplit, build_split
 from beton_builder.staging import Staging, check_place, refuse_foreign_files
 from beton_builder.validation_split import RULE, SEED, validation_indices
+from beton_builder.whitening import require_one_size, whiten_split
 
 
 def build_beton(
@@ -58,13 +59,15 @@ def build_beton(
     """Build the dataset folder `out` from `source`.
 
     source: a folder, or fashion-mnist, cifar10, cifar100 (an existing folder of that name wins).
-    format: auto, image-folder, cifar, idx, parquet. workers: default one per usable core; never
-    changes a byte. on_error: "fail" at the first damaged sample or "skip" and list them.
-    max_resolution: longest side in pixels, larger images are scaled down. image_mode: "auto" keeps
+    format: auto, image-folder, tiny-imagenet, imagenet, cifar, idx, parquet. workers: default one
+    per usable core; never changes a byte. on_error: "fail" at the first damaged sample or "skip"
+    and list them. max_resolution: longest side in pixels, larger images are scaled down.
+    image_mode: "auto" keeps
     JPEGs as JPEGs and stores everything else as raw pixels; "raw"; "jpeg". jpeg_quality: of images
     that have to be encoded. jpeg_check: "decode" or "markers", see `jpeg.py`. normalisation: auto,
-    measured, cifar10, imagenet, or {"mean": [...], "std": [...]}. dry_run: return the plan, write
-    nothing. force: replace a dataset made from something else.
+    measured, cifar10, imagenet, zca (whitening, see `whitening.py`; the papers' CIFAR-10), or
+    {"mean": [...], "std": [...]}. dry_run: return the plan, write nothing. force: replace a dataset
+    made from something else.
 
     Returns plain values: "status" ("built", "finished already" or "planned"), id, splits with
     samples, bytes and skipped, … Building again from the same source and options is
@@ -98,7 +101,8 @@ def build_beton(
     _check_free_space(place, plan)
     with Staging(place) as staging:
         built = {name: build_split(plan, name, staging.folder, progress) for name in plan.splits}
-        content = _manifest(plan, built)
+        whitening = _whiten(plan, built, staging.folder, progress)
+        content = _manifest(plan, built, whitening)
         staging.publish(file_sizes(content), manifests.render(content))
     seconds = round(time.perf_counter() - began, 3)
     return {"status": "built", **_summary(place, content), "seconds": seconds}
@@ -162,10 +166,27 @@ def _check_free_space(out: Path, plan: Plan) -> None:
         )
 
 
-def _manifest(plan: Plan, built: dict[str, BuiltSplit]) -> Manifest:
+def _whiten(
+    plan: Plan, built: dict[str, BuiltSplit], folder: Path, progress: Progress | None
+) -> dict[str, Any] | None:
+    """Fit the whitening where one was asked for; what the manifest says of it."""
+    if plan.normalisation != "zca":
+        return None
+    sizes = [(split.heights, split.widths) for split in built.values()]
+    require_one_size(*(set().union(*sides) for sides in zip(*sizes, strict=True)))
+    return whiten_split(folder, built["train"].entry["file"], _channels(built), progress)
+
+
+def _channels(built: dict[str, BuiltSplit]) -> int:
+    return 1 if all(split.all_grey for split in built.values()) else 3
+
+
+def _manifest(
+    plan: Plan, built: dict[str, BuiltSplit], whitening: dict[str, Any] | None
+) -> Manifest:
     source, train = plan.source, built["train"]
     check_every_class(source.classes, train.labels)
-    channels = 1 if all(split.all_grey for split in built.values()) else 3
+    channels = _channels(built)
     modes = [mode for mode in ("jpeg", "raw") if any(split.entry[mode] for split in built.values())]
     resolution = {
         "max_resolution": plan.storage.max_resolution,
@@ -176,7 +197,7 @@ def _manifest(plan: Plan, built: dict[str, BuiltSplit]) -> Manifest:
     decode_path = "+".join(modes)
     return {
         "kind": manifests.KIND,
-        "format_version": manifests.FORMAT_VERSION,
+        "format_version": manifests.WITH_WHITENING if whitening else manifests.FORMAT_VERSION,
         "id": manifests.dataset_id(
             split_digests={name: split.entry["samples_sha256"] for name, split in built.items()},
             classes=source.classes,
@@ -193,6 +214,7 @@ def _manifest(plan: Plan, built: dict[str, BuiltSplit]) -> Manifest:
         "resolution": resolution,
         "decode_path": decode_path,
         "normalisation": normalisation_of(plan.normalisation, channels, train.histogram),
+        **({"whitening": whitening} if whitening else {}),
         "splits": {name: split.entry for name, split in built.items()},
         "validation": {"seed": SEED, "rule": RULE, "indices": indices.tolist()},
         "skipped": {name: split.skipped for name, split in built.items()},
@@ -230,6 +252,7 @@ def _summary(out: Path, content: Manifest) -> dict[str, Any]:
         "width": content["resolution"]["width"],
         "decode_path": content["decode_path"],
         "normalisation": content["normalisation"],
+        **({"whitening": content["whitening"]["id"]} if "whitening" in content else {}),
         "splits": {
             name: {
                 "samples": content["splits"][name]["num_samples"],

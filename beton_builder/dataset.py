@@ -18,6 +18,7 @@ from beton_builder.errors import DamagedDataset, MissingSplit
 
 if TYPE_CHECKING:
     from beton_builder.sample_records import SampleRecords
+    from beton_builder.whitening import Whitening
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +27,10 @@ class Dataset:
 
     id: hash of the content. classes in label order; superclass_of[c]: position of class c's
     superclass. channels: 1 means greyscale stored as RGB, use plane 0. height, width: pixels, None
-    when images differ. mean, std: `channels` numbers each, for pixels in 0..1. decode_path: how
-    stored bytes become pixels ("raw", "jpeg" or "jpeg+raw"). validation_indices: sorted int64
-    positions among the train samples, may be empty. manifest: everything, as stored.
+    when images differ. mean, std: `channels` numbers each, for pixels in 0..1; where there is a
+    whitening_id, `whitening()` comes after them. decode_path: how stored bytes become pixels
+    ("raw", "jpeg" or "jpeg+raw"). validation_indices: sorted int64 positions among the train
+    samples, may be empty. manifest: everything, as stored.
     """
 
     path: Path
@@ -49,6 +51,19 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def whitening_id(self) -> str | None:
+        """What identifies the whitening of normalised images; None where there is none."""
+        entry = self.manifest.get("whitening")
+        return None if entry is None else str(entry["id"])
+
+    def whitening(self) -> "Whitening | None":
+        """The whitening, read and checked (38 MB for 32 × 32 RGB). Raises DamagedDataset."""
+        from beton_builder.whitening import read_whitening
+
+        entry = self.manifest.get("whitening")
+        return None if entry is None else read_whitening(self.path, entry)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -132,6 +147,8 @@ def file_sizes(content: dict[str, Any]) -> dict[str, int]:
     for entry in content["splits"].values():
         sizes[entry["file"]] = int(entry["bytes"])
         sizes[entry["records"]] = int(entry["records_bytes"])
+    if "whitening" in content:
+        sizes[content["whitening"]["file"]] = int(content["whitening"]["bytes"])
     return sizes
 
 
@@ -153,6 +170,7 @@ def dataset_info(path: str | Path) -> dict[str, Any]:
         "width": dataset.width,
         "decode_path": dataset.decode_path,
         "normalisation": content["normalisation"],
+        **({"whitening": content["whitening"]} if "whitening" in content else {}),
         "splits": {name: content["splits"][name] for name in dataset.splits},
         "validation": len(dataset.validation_indices),
         "skipped": {name: len(items) for name, items in content["skipped"].items()},

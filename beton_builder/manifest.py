@@ -16,6 +16,7 @@ from beton_builder.errors import DamagedDataset, DatasetNotFound
 FILE_NAME = "manifest.json"
 KIND = "dataset"
 FORMAT_VERSION = 1
+WITH_WHITENING = 2  # so that a program which knows no whitening refuses instead of leaving it out
 
 _OF_DATASETS = {"classes", "splits", "validation"}  # together in no other kind of manifest
 
@@ -60,10 +61,10 @@ def read(folder: Path) -> Manifest:
         raise DamagedDataset(_damage(path, f"its kind is {kind!r}, expected {KIND!r}"))
     if render(content) != data:
         raise DamagedDataset(_damage(path, "its content does not match its own checksum"))
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in (FORMAT_VERSION, WITH_WHITENING):
         raise DatasetNotFound(
             f"{path} is of format version {content.get('format_version')}, this program reads "
-            f"{FORMAT_VERSION}; build the dataset again with this version"
+            f"{FORMAT_VERSION} and {WITH_WHITENING}; build the dataset again with this version"
         )
     return content
 

@@ -1,7 +1,8 @@
 """Mean and standard deviation of a dataset, for pixels in 0..1.
 
 "auto" follows the protocol: CIFAR-10 and CIFAR-100, in whatever format they come, take CIFAR-10's
-published values; image folders take ImageNet's; everything else is measured over train. Measuring
+published values; folders of photographs take ImageNet's; everything else is measured over train.
+"zca" leaves pixels in 0..1 to the whitening that is fitted to them (`whitening.py`). Measuring
 counts pixel values in a histogram of integers, so the result is exact and the same for any number
 of workers. Greyscale datasets have one channel; published values are averaged over their three.
 """
@@ -19,7 +20,7 @@ PUBLISHED = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-CHOICES = ("auto", "measured", *PUBLISHED)
+CHOICES = ("auto", "measured", *PUBLISHED, "zca")
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
@@ -64,7 +65,8 @@ def resolve(choice: Choice, source: Source) -> Choice:
         return choice
     if is_cifar(source):
         return "cifar10"
-    return "imagenet" if source.format == "image-folder" else "measured"
+    of_photographs = ("image-folder", "imagenet", "tiny-imagenet")
+    return "imagenet" if source.format in of_photographs else "measured"
 
 
 def is_cifar(source: Source) -> bool:
@@ -91,6 +93,8 @@ def normalisation(choice: Choice, channels: int, histogram: Histogram | None) ->
 
     choice: resolved, not "auto". histogram: needed for "measured"; std is that of the population.
     """
+    if choice == "zca":
+        return {"mean": [0.0] * channels, "std": [1.0] * channels, "from": "ZCA: pixels in 0..1"}
     if choice == "measured":
         assert histogram is not None
         counts = histogram[:channels]

@@ -20,6 +20,7 @@ from beton_builder.images import IMAGE_MODES, JPEG_CHECKS, StorageRules
 from beton_builder.normalisation import Choice, check_choice, resolve
 from beton_builder.ordered_work import Range
 from beton_builder.sources.samples import EncodedSplit, PixelSplit, Source, Split
+from beton_builder.whitening import require_one_size
 
 ON_ERROR = ("fail", "skip")
 CHUNK_BYTES = 8 << 20
@@ -142,7 +143,14 @@ def check_options(
 def make_plan(
     source: Source, storage: StorageRules, *, normalisation: Choice, on_error: str, workers: int
 ) -> Plan:
-    """Look at the first sample of each split and decide how to build it."""
+    """Look at the first sample of each split and decide how to build it.
+
+    Raises BadOption for a whitening of arrays of several sizes, or of too large ones.
+    """
+    arrays = [split for split in source.splits.values() if isinstance(split, PixelSplit)]
+    if normalisation == "zca" and arrays:
+        sizes = [storage.resized(*split.shape[:2]) for split in arrays]
+        require_one_size(*zip(*sizes, strict=True))
     given = dict(normalisation) if isinstance(normalisation, Mapping) else normalisation
     return Plan(
         source=source,

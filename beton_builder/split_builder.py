@@ -22,6 +22,7 @@ from beton_builder.plan import Plan, largest_page
 from beton_builder.progress import Progress, report
 from beton_builder.sample_records import RecordWriter
 from beton_builder.staging import BETON_FILES
+from beton_builder.whitening import require_one_size
 
 
 class BuiltSplit(NamedTuple):
@@ -89,6 +90,8 @@ def _write_split(
             all_grey &= chunk.all_grey
             heights.update(chunk.heights.tolist())
             widths.update(chunk.widths.tolist())
+            if plan.normalisation == "zca" and heights:
+                require_one_size(heights, widths)  # now, not after a million images
             modes += np.bincount(chunk.modes, minlength=2)
             if chunk.histogram is not None:
                 histogram += chunk.histogram

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from beton_builder.errors import BetonError, DatasetExists, NoSpace, OutputUnusable
 from beton_builder.manifest import FILE_NAME, STAGING
+from beton_builder.whitening import FILE_NAME as WHITENING_FILE
 
 BETON_FILES = (".beton", ".samples.parquet")  # of each split
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,7 +40,9 @@ def check_place(out: Path, source_folder: Path | None) -> None:
         refuse_foreign_files(out)
 
 
-_DATA_FILES = {f"{split}{end}" for split in ("train", "test") for end in BETON_FILES}
+_DATA_FILES = {f"{split}{end}" for split in ("train", "test") for end in BETON_FILES} | {
+    WHITENING_FILE
+}
 
 
 def refuse_foreign_files(out: Path) -> None:

@@ -1,6 +1,7 @@
 """`verify_dataset`: proves every byte of a dataset folder, and names what is damaged.
 
-The manifest proves itself (one spelling, own checksum) and the sample records (SHA-256). The
+The manifest proves itself (one spelling, own checksum), the sample records and a whitening
+(SHA-256). The
 records prove every payload, by name. All other bytes of a `.beton` file (header, descriptors,
 records, padding, allocation table) follow from the manifest and the records, so they are written
 again and compared. One pass over each file, payloads hashed by one thread per core: about 1.7 GB/s
@@ -23,6 +24,7 @@ from beton_builder import manifest as manifests
 from beton_builder.errors import DamagedDataset
 from beton_builder.progress import Progress, report
 from beton_builder.sample_records import SampleRecords, read_records
+from beton_builder.whitening import whitening_problem
 
 MOST_NAMED = 20
 _BATCH = 2048
@@ -50,6 +52,9 @@ def verify_dataset(path: str | Path, *, progress: Progress | None = None) -> dic
             )
             continue
         checked += _check_beton(folder / entry["file"], name, entry, records, problems, progress)
+    if "whitening" in content:
+        problem = whitening_problem(folder, content["whitening"])
+        problems += [problem] if problem else []
     return {"ok": not problems, "checked": checked, "problems": problems}
 
 

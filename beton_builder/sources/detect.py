@@ -10,11 +10,11 @@ from pathlib import Path
 
 from beton_builder.errors import BadOption, SourceNotFound
 from beton_builder.progress import Progress
-from beton_builder.sources import cifar, idx, image_folder
+from beton_builder.sources import cifar, idx, image_folder, imagenet, tiny_imagenet
 from beton_builder.sources.known_names import KNOWN_NAMES, folder_of_name
 from beton_builder.sources.samples import Source, folder_of
 
-FORMATS = ("auto", "image-folder", "cifar", "idx", "parquet")
+FORMATS = ("auto", "image-folder", "tiny-imagenet", "imagenet", "cifar", "idx", "parquet")
 _PARQUET_EXPECTED = (
     "train-*.parquet and test-*.parquet (in the folder, in data/, or as train/*.parquet)"
 )
@@ -47,15 +47,23 @@ def detect_format(folder: Path) -> str:
         return "cifar"
     if _has_parquet(folder):
         return "parquet"
+    if tiny_imagenet.find_tiny_imagenet(folder):
+        return "tiny-imagenet"
+    if imagenet.find_data_folder(folder):
+        return "imagenet"
     if image_folder.find_class_folders(folder):
         return "image-folder"
+    if imagenet.has_tars(folder):
+        raise SourceNotFound(f"{folder} holds ImageNet's tars; {imagenet.UNPACK}")
     present = sorted(path.name for path in folder.iterdir())
     raise SourceNotFound(
         f"no known format in {folder}. Looked for\n"
-        f"  idx:          {idx.EXPECTED}\n"
-        f"  cifar:        {cifar.EXPECTED}\n"
-        f"  parquet:      {_PARQUET_EXPECTED}\n"
-        f"  image-folder: {image_folder.EXPECTED}\n"
+        f"  idx:           {idx.EXPECTED}\n"
+        f"  cifar:         {cifar.EXPECTED}\n"
+        f"  parquet:       {_PARQUET_EXPECTED}\n"
+        f"  tiny-imagenet: {tiny_imagenet.EXPECTED}\n"
+        f"  imagenet:      {imagenet.EXPECTED}\n"
+        f"  image-folder:  {image_folder.EXPECTED}\n"
         f"Found {', '.join(present[:5])}{', …' if len(present) > 5 else ''}."
     )
 
@@ -75,6 +83,10 @@ def _open(folder: Path, format: str, progress: Progress | None) -> Source:
         return cifar.open_cifar(folder)
     if format == "image-folder":
         return image_folder.open_image_folder(folder, progress)
+    if format == "tiny-imagenet":
+        return tiny_imagenet.open_tiny_imagenet(folder, progress)
+    if format == "imagenet":
+        return imagenet.open_imagenet(folder, progress)
     from beton_builder.sources import parquet
 
     return parquet.open_parquet(folder)

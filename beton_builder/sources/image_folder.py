@@ -41,22 +41,25 @@ def find_class_folders(folder: Path) -> dict[str, str]:
     """Which subfolder ("" for the folder itself) holds the classes of which split; {} for none."""
     train = folder / "train"
     if train.is_dir() and _has_classes(train):
-        splits = {"train": "train"}
-        for name in _TEST_FOLDERS:
-            if (folder / name).is_dir() and _has_classes(folder / name):
-                splits["test"] = name
-                break
-        return splits
-    names = {entry.name for entry in _sorted_entries(folder) if _is_class_folder(entry)}
+        tests = [n for n in _TEST_FOLDERS if (folder / n).is_dir() and _has_classes(folder / n)]
+        # TinyImageNet's test/ holds images/ alone: not the classes of its train/, as val/ may be.
+        alike = [name for name in tests if class_names(folder / name) == class_names(train)]
+        return {"train": "train"} | ({"test": (alike or tests)[0]} if tests else {})
+    names = {entry.name for entry in sorted_entries(folder) if _is_class_folder(entry)}
     if names <= {"train", *_TEST_FOLDERS}:
         return {}  # images lie directly in train/: the folders are splits without classes
     return {"train": ""} if _has_classes(folder) else {}
 
 
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The names of the folders in a folder, sorted, hidden ones left out."""
+    return tuple(entry.name for entry in sorted_entries(folder) if _is_class_folder(entry))
+
+
 def _has_classes(folder: Path) -> bool:
     return any(
         is_sample(file.name)
-        for entry in _sorted_entries(folder)
+        for entry in sorted_entries(folder)
         if _is_class_folder(entry)
         for file in _files_below(entry.path)
     )
@@ -71,7 +74,7 @@ def is_sample(name: str) -> bool:
     return name.lower().endswith(SAMPLE_SUFFIXES) and not name.startswith(".")
 
 
-def _sorted_entries(folder: str | Path) -> list[os.DirEntry[str]]:
+def sorted_entries(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -85,7 +88,7 @@ def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
     found: list[tuple[str, list[os.DirEntry[str]]]] = []
     while pending:
         place = pending.pop()
-        entries = _sorted_entries(place)
+        entries = sorted_entries(place)
         found.append((place, [entry for entry in entries if not entry.is_dir()]))
         for entry in entries:
             if _is_class_folder(entry):
@@ -97,7 +100,7 @@ def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
         yield from files
 
 
-class _Names:
+class Names:
     """A list of relative names, in one byte string."""
 
     def __init__(self) -> None:
@@ -112,7 +115,9 @@ class _Names:
         return bytes(self._bytes), np.array(self._ends, np.int64)
 
 
-class _Scan(NamedTuple):
+class Scan(NamedTuple):
+    """A scanned split: its samples, the classes in label order, what was passed over."""
+
     split: "FolderSplit"
     classes: tuple[str, ...]
     ignored: list[str]
@@ -125,7 +130,7 @@ def open_image_folder(folder: Path, progress: Progress | None = None) -> Source:
         raise SourceNotFound(f"no image folders in {folder}: expected {EXPECTED}")
     fingerprint, root = Fingerprint(), folder.resolve()
     scans = {
-        split: _scan(root, root / place, split, fingerprint, progress)
+        split: scan_classes(root, root / place, split, fingerprint, progress)
         for split, place in places.items()
     }
     classes = scans["train"].classes
@@ -157,46 +162,59 @@ def _disagreement(
     return f"the splits of {folder} disagree on their class folders: {'; '.join(parts)}"
 
 
-def _scan(
+def scan_classes(
     root: Path, top: Path, split: str, fingerprint: Fingerprint, progress: Progress | None
-) -> _Scan:
-    names = _Names()
+) -> Scan:
+    """Every sample below the class folders of `top`, a folder in `root`, in torchvision's order."""
+    names = Names()
     labels: list[int] = []
     sizes: list[int] = []
     ignored: list[str] = []
-    entries = _sorted_entries(top)
+    entries = sorted_entries(top)
     folders = [entry for entry in entries if _is_class_folder(entry)]
     skip = len(str(root)) + 1
     ignored += [entry.path[skip:] for entry in entries if entry.is_file()]
     for label, class_folder in enumerate(folders):
         for file in _files_below(class_folder.path):
             name = file.path[skip:]
-            if not is_sample(file.name):
-                if file.name.lower().endswith(OTHER_IMAGE_SUFFIXES):
-                    raise BadSource(
-                        f"{file.path} is an image that is neither JPEG nor PNG; convert it, or "
-                        f"move it out of {top}"
-                    )
+            if not is_sample_file(file):
                 ignored.append(name)
                 continue
-            try:
-                stat = file.stat()
-                size, modified = stat.st_size, stat.st_mtime_ns
-            except OSError:  # a dangling link: it becomes a damaged sample when it is read
-                size = modified = 0
             names.append(name)
             labels.append(label)
-            fingerprint.add(name, size, modified)
-            sizes.append(size)
+            sizes.append(fingerprinted_size(file, name, fingerprint))
         report(progress, f"scan {split}", label + 1, len(folders))
     samples = FolderSplit(root, names, labels, sizes)
-    return _Scan(samples, tuple(entry.name for entry in folders), ignored)
+    return Scan(samples, tuple(entry.name for entry in folders), ignored)
+
+
+def is_sample_file(file: os.DirEntry[str]) -> bool:
+    """Whether a file is a sample; False for what is passed over.
+
+    Raises BadSource for an image of another type, whose absence nobody would notice.
+    """
+    if not is_sample(file.name) and file.name.lower().endswith(OTHER_IMAGE_SUFFIXES):
+        raise BadSource(
+            f"{file.path} is an image that is neither JPEG nor PNG; convert it, or move it away"
+        )
+    return is_sample(file.name)
+
+
+def fingerprinted_size(file: os.DirEntry[str], name: str, fingerprint: Fingerprint) -> int:
+    """The size of a file in bytes, which is added to the source's fingerprint."""
+    try:
+        stat = file.stat()
+        size, modified = stat.st_size, stat.st_mtime_ns
+    except OSError:  # a dangling link: it becomes a damaged sample when it is read
+        size = modified = 0
+    fingerprint.add(name, size, modified)
+    return size
 
 
 class FolderSplit(EncodedSplit):
     """Files below `root`, in order; read one by one when asked for."""
 
-    def __init__(self, root: Path, names: _Names, labels: list[int], sizes: list[int]) -> None:
+    def __init__(self, root: Path, names: Names, labels: list[int], sizes: list[int]) -> None:
         self.root = root
         self._names, self._ends = names.pack()
         self.labels = np.array(labels, np.int64)
