@@ -2,22 +2,36 @@
 
 from engine.experiments.label_transforms import (
     LabelTransform,
+    Population,
     Samples,
     label_transform,
     label_transform_names,
     parse_label_transform,
 )
-from engine.experiments.selection import select_random, selection, selection_named
+from engine.experiments.selection import (
+    Pool,
+    Selection,
+    centred,
+    parse_selection,
+    select_random,
+    selection,
+    selection_names,
+)
 from engine.experiments.targets import hard_targets
 
 __all__ = [
     "LabelTransform",
+    "Pool",
+    "Population",
     "Samples",
+    "Selection",
+    "centred",
     "hard_targets",
     "label_transform",
     "label_transform_names",
     "parse_label_transform",
+    "parse_selection",
     "select_random",
     "selection",
-    "selection_named",
+    "selection_names",
 ]
