@@ -9,12 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.augment.cutmix import Mix, apply_mix, draw_mixes
     from engine.augment.dsa import OPERATIONS, apply_operation, draw_operations, draw_parameters
     from engine.augment.philox import philox_uniform, stream_key
 
 _HOMES = {
     "OPERATIONS": "dsa",
+    "Mix": "cutmix",
+    "apply_mix": "cutmix",
     "apply_operation": "dsa",
+    "draw_mixes": "cutmix",
     "draw_operations": "dsa",
     "draw_parameters": "dsa",
     "philox_uniform": "philox",
@@ -23,7 +27,10 @@ _HOMES = {
 
 __all__ = [
     "OPERATIONS",
+    "Mix",
+    "apply_mix",
     "apply_operation",
+    "draw_mixes",
     "draw_operations",
     "draw_parameters",
     "philox_uniform",

@@ -119,6 +119,12 @@ def _resolve_recipe(
                 "a resolution: add --set resolution=64 (or 224)"
             )
         recipe = recipe.model_copy(update={"resolution": dataset.height})
+    if dataset.whitening_id and recipe.resolution != dataset.height:
+        raise UsageError(
+            f"{dataset.path} is whitened at {dataset.width} × {dataset.height} pixels, and the "
+            f"recipe asks for {recipe.resolution}: leave resolution out, or build the dataset with "
+            "another --normalisation"
+        )
     if recipe.augmentation == "random-resized-crop" and (
         dataset.height == dataset.width == recipe.resolution
     ):
@@ -142,6 +148,7 @@ def _manifest(dataset: beton_builder.Dataset, recipe: ExpertRecipe, seed: int) -
             "channels": dataset.channels,
             "mean": list(dataset.mean),
             "std": list(dataset.std),
+            **({"whitening": dataset.whitening_id} if dataset.whitening_id else {}),
         },
         "recipe": recipe.identity(),
         "seed": seed,

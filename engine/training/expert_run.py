@@ -140,8 +140,11 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
         MismatchError: a run of another identity lies there, and ``force`` is off.
         UsageError: something else lies there.
     """
-    identity = {key: manifest[key] for key in ("dataset", "recipe", "seed")}
-    manifest = {**manifest, "id": content_id(identity | {"dataset": manifest["dataset"]["id"]})}
+    identity = {key: manifest[key] for key in ("recipe", "seed")}
+    identity["dataset"] = manifest["dataset"]["id"]
+    if "whitening" in manifest["dataset"]:
+        identity["whitening"] = manifest["dataset"]["whitening"]
+    manifest = {**manifest, "id": content_id(identity)}
     if (path / MANIFEST).exists():
         if not force:
             run = open_run(path)
@@ -161,18 +164,23 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
 
 
 def check_same_normalisation(run: ExpertRun, dataset: Dataset) -> None:
-    """A dataset's id says nothing of its mean and std, which may be changed by building it anew.
+    """A dataset's id says nothing of its mean, std and whitening, which a new build may change.
 
     Raises:
         MismatchError: the run saw images normalised otherwise.
     """
     then = run.manifest["dataset"]
-    for name, now in (("mean", dataset.mean), ("std", dataset.std)):
-        if list(then[name]) != list(now):
+    # What it was whitened with first: that changes mean and std, too.
+    for name, had, now in (
+        ("whitening", then.get("whitening"), dataset.whitening_id),
+        ("mean", then["mean"], list(dataset.mean)),
+        ("std", then["std"], list(dataset.std)),
+    ):
+        if had != now:
             raise MismatchError(
-                f"expert run {run.path} was trained with {name} {then[name]}, but {dataset.path} "
-                f"says {list(now)}: build the dataset with the --normalisation it had then, or "
-                "train another expert"
+                f"expert run {run.path} was trained with {name} {had or 'none'}, but "
+                f"{dataset.path} says {now or 'none'}: build the dataset with the --normalisation "
+                "it had then, or train another expert"
             )
 
 
@@ -184,8 +192,10 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     ]
     if old["seed"] != new["seed"]:
         differing.append(f"seed: {old['seed']} → {new['seed']}")
-    if old["dataset"]["id"] != new["dataset"]["id"]:
-        differing.append(f"dataset: {old['dataset']['id']} → {new['dataset']['id']}")
+    for key in ("id", "whitening"):
+        before, after = old["dataset"].get(key), new["dataset"].get(key)
+        if before != after:
+            differing.append(f"{'dataset' if key == 'id' else key}: {before} → {after}")
     return ", ".join(differing)
 
 

@@ -91,7 +91,13 @@ class _ExpertTraining:
             resolution=resolution,
             init_seed=self.seed,
         )
-        self.network = Network(model, self.arithmetic, self.dataset.mean, self.dataset.std)
+        self.network = Network(
+            model,
+            self.arithmetic,
+            self.dataset.mean,
+            self.dataset.std,
+            self.dataset.whitening(),
+        )
         self.optimiser = make_optimiser(
             self.network.model.parameters(), self.recipe.optimiser, self.recipe.lr
         )

@@ -43,7 +43,11 @@ class ExpertRecipe(Strict):
 
 
 class StudentRecipe(Strict):
-    """A student's training; the defaults are the papers'."""
+    """A student's training; the defaults are the papers'.
+
+    augmentation: ``dsa``, ``cutmix`` (of the stored labels too, see `engine.augment.cutmix`) or
+    ``none``.
+    """
 
     model: str = "convnet-d3"
     epochs: int = Field(default=3000, ge=1)
@@ -51,7 +55,7 @@ class StudentRecipe(Strict):
     batch_size: int = Field(default=256, ge=1)
     optimiser: Optimiser = Optimiser(momentum=0.9, weight_decay=5e-4)
     schedule: Schedule = Schedule(kind="step", factor=0.3)
-    augmentation: Literal["dsa", "none"] = "dsa"
+    augmentation: Literal["dsa", "cutmix", "none"] = "dsa"
     resolution: int | None = Field(default=None, ge=4)
     evaluations: int = Field(default=15, ge=1)
     precision: Precision = "auto"

@@ -11,14 +11,14 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.augment import draw_operations, draw_parameters
+from engine.augment import Mix, apply_mix, draw_mixes, draw_operations, draw_parameters
 from engine.errors import TrainingDiverged
 from engine.loading import epoch_order
 from engine.models import build_model
@@ -28,13 +28,16 @@ from engine.training.precision import Arithmetic
 from engine.training.recipe import Seeds, StudentRecipe
 from engine.training.step import Network, TrainingStep, compiles_partial_batch, seeded_dropout
 
+if TYPE_CHECKING:
+    from beton_builder.whitening import Whitening
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
     """A student's training set.
 
-    images_nchw: uint8 (n, c, h, w). targets_nk: float32 (n, k) probabilities.
-    ids: int64 (n,), positions in the dataset's train split.
+    images_nchw: uint8 (n, c, h, w), or float32 if normalised already. targets_nk: float32 (n, k)
+    probabilities. ids: int64 (n,), positions in the dataset's train split.
     """
 
     images_nchw: Tensor
@@ -67,6 +70,7 @@ class StudentTrainer:
         mean: tuple[float, ...],
         std: tuple[float, ...],
         arithmetic: Arithmetic,
+        whitening: Whitening | None = None,
     ) -> None:
         self.shape: dict[str, Any] = {
             "num_classes": num_classes,
@@ -74,7 +78,8 @@ class StudentTrainer:
             "resolution": resolution,
         }
         self.model = model
-        self.network = Network(build_model(model, init_seed=0, **self.shape), arithmetic, mean, std)
+        initial = build_model(model, init_seed=0, **self.shape)
+        self.network = Network(initial, arithmetic, mean, std, whitening)
 
     def train(
         self,
@@ -115,16 +120,23 @@ class StudentTrainer:
         loss_sum = torch.zeros((), device=self.network.device)
         device = self.network.device
         images, targets = subset.images_nchw.to(device), subset.targets_nk.to(device)
+        if self.network.normalise.whitens and not images.is_floating_point():
+            images = self.network.normalise(images)  # once, not in every step
         num_samples, steps = len(subset.ids), 0
         for epoch in range(recipe.epochs):
             set_learning_rate(optimiser, schedule.learning_rate(recipe.lr, epoch))
             loss_sum.zero_()
             with seeded_dropout(seeds.augment_seed, epoch):
-                for batch in _epoch_batches(subset.ids, recipe, seeds, epoch):
+                for batch in _epoch_batches(subset, recipe, seeds, epoch):
                     positions = torch.from_numpy(batch.positions).to(device)
+                    batch_images, batch_targets = images[positions], targets[positions]
+                    if batch.mix is not None:
+                        batch_images, batch_targets = apply_mix(
+                            batch.mix, batch_images, batch_targets
+                        )
                     loss, _ = step(
-                        images[positions],
-                        targets[positions],
+                        batch_images,
+                        batch_targets,
                         operation=batch.operation,
                         uniform_b4=batch.uniform_on(device),
                         compiled=batch.compiled,
@@ -159,22 +171,26 @@ class _Batch:
     positions: npt.NDArray[np.int64]
     operation: str | None
     uniform_b4: npt.NDArray[np.float32] | None
+    mix: Mix | None
     compiled: bool
 
     def uniform_on(self, device: str) -> Tensor | None:
         return None if self.uniform_b4 is None else torch.from_numpy(self.uniform_b4).to(device)
 
 
-def _epoch_batches(
-    ids: npt.NDArray[np.int64], recipe: StudentRecipe, seeds: Seeds, epoch: int
-) -> list[_Batch]:
+def _epoch_batches(subset: Subset, recipe: StudentRecipe, seeds: Seeds, epoch: int) -> list[_Batch]:
     """An epoch's batches with everything random about them drawn ahead, in bulk."""
+    ids = subset.ids
     order = epoch_order(np.arange(len(ids)), seeds.order_seed, epoch)
     starts = range(0, len(ids), recipe.batch_size)
-    augmented = recipe.augmentation == "dsa"
+    augmented, mixed = recipe.augmentation == "dsa", recipe.augmentation == "cutmix"
     if augmented:
         operations = draw_operations(seeds.augment_seed, epoch, len(starts))
         uniform_n4 = draw_parameters(seeds.augment_seed, epoch, ids)
+    if mixed:
+        sizes = [min(recipe.batch_size, len(ids) - start) for start in starts]
+        height, width = subset.images_nchw.shape[2:]
+        mixes = draw_mixes(seeds.augment_seed, epoch, sizes, height, width)
     partial = compiles_partial_batch(len(ids), recipe.batch_size)
     batches = []
     for number, start in enumerate(starts):
@@ -184,6 +200,7 @@ def _epoch_batches(
                 positions=positions,
                 operation=operations[number] if augmented else None,
                 uniform_b4=uniform_n4[positions] if augmented else None,
+                mix=mixes[number] if mixed else None,
                 compiled=partial or len(positions) == recipe.batch_size,
             )
         )
