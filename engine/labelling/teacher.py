@@ -33,7 +33,13 @@ class Teacher:
             resolution=self.resolution,
             init_seed=0,
         )
-        self.network = Network(model.eval(), choose_arithmetic("fp32"), dataset.mean, dataset.std)
+        self.network = Network(
+            model.eval(),
+            choose_arithmetic("fp32"),
+            dataset.mean,
+            dataset.std,
+            dataset.whitening(),
+        )
         size = sum(p.numel() * p.element_size() for p in model.state_dict().values())
         self._keep = WEIGHTS_IN_MEMORY // max(1, size)
         self._weights: dict[int, dict[str, Tensor]] = {}

@@ -42,7 +42,7 @@ def describe_plan(
         "trials_to_run": len(left),
         **amount_of_work(left),
     }
-    if head["sources"]["labels"] is None and any(trial.teacher for trial in trials):
+    if head["sources"]["labels"] is None and any(trial.teacher or trial.scorer for trial in trials):
         plan["labels"] = "taken for granted: no label store was given"
     if search is not None:
         plan["halving"] = search.describe()

@@ -60,6 +60,7 @@ def _table(results: list[Result]) -> list[dict[str, Any]]:
                     "ipc": cell.ipc,
                     "labels": "hard" if cell.expert_epoch is None else "soft",
                     "expert_epoch": cell.expert_epoch,
+                    **dict(zip(panel.axes, cell.place, strict=True)),
                     "n": len(cell.trials),
                     **{measure: _mean(cell.values(measure).values()) for measure in MEASURES},
                 }

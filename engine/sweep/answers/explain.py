@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import beton_builder
-from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
+import labelstore
+from engine.errors import ArtefactError, DamageError, EngineError, MismatchError, UsageError
 from engine.records import read_record
 from engine.sweep.ledger import HEAD, Ledger
 
@@ -102,13 +103,15 @@ def explain_trial(
         sweep: folder of the sweep, or the file of the trial itself.
         trial: id, or a beginning of it that no other trial shares.
         data: the dataset, to say which samples the student saw; by default where the sweep says.
-        labels: the label store, for the command; by default where the sweep says.
+        labels: the label store, for the command, and for sample ids that an expert had a say in;
+            by default where the sweep says.
 
     Returns:
         ``trial``, ``status``, ``record`` (its file), ``command``, ``cell``, ``seeds``, ``student``,
         ``subset`` (size and, with the dataset, ``sample_ids``), ``experts`` (a row a checkpoint),
-        ``parents``, ``environment``, ``result`` without its curve, ``seconds`` and, under
-        ``notes``, what could not be said. The command is None for a trial of another version.
+        ``scorers`` (likewise, of those whose scores the images were chosen by), ``parents``,
+        ``environment``, ``result`` without its curve, ``seconds`` and, under ``notes``, what
+        could not be said. The command is None for a trial of another version.
 
     Raises:
         As :func:`find_trial`; MismatchError for a dataset that isn't the trial's.
@@ -118,7 +121,7 @@ def explain_trial(
     sources = head.get("sources") or {}
     notes: list[str] = []
     data_at, labels_at = data or sources.get("data"), labels or sources.get("labels")
-    subset = _subset(record, data_at, given=data is not None, notes=notes)
+    subset = _subset(record, data_at, labels_at, given=data is not None, notes=notes)
     command = _command(record, data_at, labels_at, folder, notes)
     lines = str(record.get("error") or "").strip().splitlines()
     return {
@@ -132,7 +135,8 @@ def explain_trial(
         "seeds": record["seeds"],
         "student": record["student"],
         "subset": subset,
-        "experts": _experts(record, head),
+        "experts": _experts(record, head, "teacher"),
+        "scorers": _experts(record, head, "scorer"),
         "parents": record.get("parents") or {},
         "environment": record.get("environment") or {},
         "result": {k: v for k, v in (record.get("result") or {}).items() if k != "evaluations"},
@@ -158,7 +162,12 @@ def _new_folder(sweep: Path, trial: str) -> Path:
 
 
 def _subset(
-    record: Mapping[str, Any], data: str | Path | None, *, given: bool, notes: list[str]
+    record: Mapping[str, Any],
+    data: str | Path | None,
+    labels: str | Path | None,
+    *,
+    given: bool,
+    notes: list[str],
 ) -> dict[str, Any]:
     """How many samples the student saw and, where the dataset is there, which."""
     if data is None:
@@ -177,31 +186,39 @@ def _subset(
             f"trial {record['id']} is of dataset {expected}, and {data} holds {dataset.id} "
             f"({dataset.name}); name its own with --data"
         )
-    ids = _sample_ids(dataset, record)
-    return {"dataset": dataset.name, "path": str(data), "samples": len(ids), "sample_ids": ids}
+    about = {"dataset": dataset.name, "path": str(data)}
+    try:
+        ids = _sample_ids(dataset, labels, record)
+    except (EngineError, labelstore.LabelStoreError) as error:
+        notes.append(f"Sample ids: say where the label store lies, with --labels STORE ({error})")
+        return about
+    return {**about, "samples": len(ids), "sample_ids": ids}
 
 
-def _sample_ids(dataset: beton_builder.Dataset, record: Mapping[str, Any]) -> list[int]:
-    from engine.experiments import selection_named
+def _sample_ids(
+    dataset: beton_builder.Dataset, store: str | Path | None, record: Mapping[str, Any]
+) -> list[int]:
+    from engine.experiments import Pool, parse_selection
+    from engine.sweep.executors.teacher_labels import TeacherLabels, scored_pool
     from engine.sweep.planning.plan import sample_pool
+    from engine.sweep.planning.teachers import recorded_teacher
 
-    select = selection_named(record["cell"].get("selection", "random"))
+    select = parse_selection(record["cell"].get("selection", "random"))
     labels, candidates = sample_pool(dataset)
-    ids = select(
-        labels,
-        candidates,
-        record["cell"]["ipc"],
-        record["seeds"]["subset_seed"],
-        dataset.classes,
-    )
+    pool = Pool(labels=labels, candidates=candidates, classes=dataset.classes)
+    if select.needs is not None:
+        scorer = recorded_teacher(record["scorer"], record["parents"]["scorer"])
+        opened = None if store is None else labelstore.open_store(store, dataset_id=dataset.id)
+        pool = scored_pool(pool, select, TeacherLabels(opened, scorer))
+    ids = select(pool, record["cell"]["ipc"], record["seeds"]["subset_seed"])
     return [int(each) for each in ids]
 
 
-def _experts(record: Mapping[str, Any], head: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is known of each checkpoint whose labels the student had; none for hard labels."""
-    teacher = record.get("teacher") or {}
-    members = list(itertools.product(teacher.get("experts", ()), teacher.get("epochs", ())))
-    checkpoints = (record.get("parents") or {}).get("checkpoints", ())
+def _experts(record: Mapping[str, Any], head: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    """What is known of each checkpoint of a ``teacher`` or ``scorer``; nothing if there is none."""
+    named, parents = record.get(part) or {}, record.get("parents") or {}
+    members = list(itertools.product(named.get("experts", ()), named.get("epochs", ())))
+    checkpoints = (parents if part == "teacher" else parents.get(part, {})).get("checkpoints", ())
     rows = []
     for (name, epoch), checkpoint in zip(members, checkpoints, strict=False):
         runs = [each for each in head.get("experts", ()) if each.get("name") == name]

@@ -32,7 +32,7 @@ def rerun_arguments(
     Args:
         record: of a trial, done or failed.
         data, labels: where its dataset and label store lie; the store is left out for a student
-            that had no expert's labels.
+            that had no expert's labels, on images that no expert scored.
         out: folder of the new sweep.
 
     Raises:
@@ -44,7 +44,7 @@ def rerun_arguments(
         )
     cell, seeds, teacher = record["cell"], record["seeds"], record["teacher"]
     arguments = ["sweep-students", "--data", str(data)]
-    arguments += [] if teacher is None else ["--labels", str(labels)]
+    arguments += ["--labels", str(labels)] if teacher or record.get("scorer") else []
     arguments += ["--out", str(out), "--ipc", str(cell["ipc"])]
     if teacher is not None and not _is_ensemble(teacher):
         arguments += ["--expert-epochs", str(teacher["epochs"][0])]
@@ -69,7 +69,11 @@ def _settings(
     cell, seeds, standard = record["cell"], record["seeds"], Grid()
     yield "labels", [cell.get("transform") or cell["labels"]]
     if teacher is not None:
-        yield from _labels_of(teacher, cell)
+        yield from _labels_of(teacher)
+        if cell["temperature"] != 1:
+            yield "temperature", [cell["temperature"]]
+    elif record.get("scorer"):
+        yield from _labels_of(record["scorer"])
     for name, value in cell.items():
         if name in _OF_LABELS | {"ipc"} or value is None:
             continue
@@ -86,7 +90,7 @@ def _settings(
     yield from _changes(record["student"], StudentRecipe().model_dump(mode="json"), "student.")
 
 
-def _labels_of(teacher: Mapping[str, Any], cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _labels_of(teacher: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if _is_ensemble(teacher):
         yield "ensemble", [{"epochs": teacher["epochs"], "experts": teacher["experts"]}]
     else:
@@ -95,8 +99,6 @@ def _labels_of(teacher: Mapping[str, Any], cell: Mapping[str, Any]) -> Iterator[
         yield "view", [teacher["view"]]
     if teacher["codec"] != "dense":
         yield "codec", [teacher["codec"]]
-    if cell["temperature"] != 1:
-        yield "temperature", [cell["temperature"]]
 
 
 def _changes(

@@ -7,7 +7,7 @@ records say; no key of a cell is known here by name, so an axis that a sweep gai
 |---|---|
 | ``id``, ``status``, ``error``, ``images_per_second``, ``protocol`` | as named |
 | every key of ``cell`` and of ``seeds`` | as named: ``ipc``, ``expert_epoch``, ``subset_seed``, … |
-| ``result`` | ``final_test``, ``selected_validation``, ``max_on_test``, ``train_loss``, … |
+| ``result`` | ``final_test``, ``selected_validation``, ``max_on_test``, ``test_per_class``, … |
 | ``student``, ``seconds``, ``environment``, ``parents``, … | ``student_lr``, ``parent_codec``, … |
 | any other key | ``record_KEY`` |
 
@@ -63,7 +63,7 @@ _KNOWN: dict[str, tuple[str, pa.DataType]] = {
 """Columns that every table has, empty or not, first in their section; with section and type."""
 
 _PREFIXES = {"cell": "", "seeds": "", "result": "", "parents": "parent_"} | {
-    section: f"{section}_" for section in ("seconds", "student", "teacher", "environment")
+    section: f"{section}_" for section in ("seconds", "student", "teacher", "scorer", "environment")
 }
 _SECTIONS = (
     "trial",
@@ -73,6 +73,7 @@ _SECTIONS = (
     "seconds",
     "student",
     "teacher",
+    "scorer",
     "environment",
     "parents",
     "record",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -20,13 +20,14 @@ import torch
 import beton_builder
 import labelstore
 from engine.errors import MismatchError
-from engine.experiments import Samples, selection_named
+from engine.experiments import Pool, Population, Samples
 from engine.loading import Resident, load_resident
+from engine.sweep.executors.teacher_labels import TeacherLabels, scored_pool
 from engine.sweep.planning.plan import sample_pool
 from engine.sweep.planning.teachers import Teacher
-from engine.sweep.planning.trial import SubsetKey, Trial
+from engine.sweep.planning.trial import Trial
 from engine.training import StudentTrainer
-from engine.training.evaluate import EVALUATION_BATCH, count_correct
+from engine.training.evaluate import EVALUATION_BATCH, count_correct_by_class
 from engine.training.precision import Arithmetic, choose_arithmetic, keep_freed_memory
 from engine.training.step import Network
 from engine.training.student import Subset
@@ -36,6 +37,9 @@ __all__ = ["RunnerFactory", "TrialRunner", "pick_accuracies"]
 KEPT_NETWORKS = 4
 KEPT_SUBSETS = 2
 KEPT_RESOLUTIONS = 2
+KEPT_TEACHERS = 8
+KEPT_POOLS = 2
+KEPT_POPULATIONS = 4
 
 Kept = TypeVar("Kept")
 
@@ -92,10 +96,14 @@ class TrialRunner:
         self.store = store
         self.arithmetic = arithmetic
         self.labels, self.candidates = sample_pool(dataset)
+        superclass_of = dataset.superclass_of
+        self.superclass_of = None if superclass_of is None else np.asarray(superclass_of, np.int64)
         self._trainers: _Recent[StudentTrainer] = _Recent(KEPT_NETWORKS)
         self._images: _Recent[Resident] = _Recent(KEPT_SUBSETS)
         self._evaluation: _Recent[dict[str, Resident | None]] = _Recent(KEPT_RESOLUTIONS)
-        self._views: dict[tuple[str, str, str], labelstore.LabelView] = {}
+        self._teachers: _Recent[TeacherLabels] = _Recent(KEPT_TEACHERS)
+        self._pools: _Recent[Pool] = _Recent(KEPT_POOLS)
+        self._populations: _Recent[Population] = _Recent(KEPT_POPULATIONS)
 
     def run(self, trial: Trial, progress: Callable[[int, int], None]) -> dict[str, Any]:
         """Train one student; returns its record, of a failure too, with the traceback.
@@ -123,6 +131,7 @@ class TrialRunner:
             "status": "done",
             "result": {
                 **pick_accuracies(outcome["evaluations"]),
+                "test_per_class": evaluate.test_per_class,
                 "train_loss": outcome["train_loss"],
                 "evaluations": outcome["evaluations"],
             },
@@ -142,6 +151,7 @@ class TrialRunner:
                 resolution=shape.resolution,
                 mean=self.dataset.mean,
                 std=self.dataset.std,
+                whitening=self.dataset.whitening(),
                 arithmetic=self.arithmetic,
             ),
         )
@@ -152,8 +162,7 @@ class TrialRunner:
                 f"trial {trial.id} is of dataset {trial.dataset.id}, but {self.dataset.path} is "
                 f"dataset {self.dataset.id}; give the --data that it was planned for"
             )
-        key = trial.subset
-        images = self._images.get(key, lambda: self._load_images(key))
+        images = self._images.get(trial.subset, lambda: self._load_images(trial))
         ids = images.ids.cpu().numpy()
         return Subset(
             images_nchw=images.images,
@@ -161,59 +170,63 @@ class TrialRunner:
             ids=ids,
         )
 
-    def _load_images(self, key: SubsetKey) -> Resident:
-        ids = selection_named(key.selection)(
-            self.labels, self.candidates, key.ipc, key.subset_seed, self.dataset.classes
-        )
+    def _load_images(self, trial: Trial) -> Resident:
+        pool = self._pool_of(trial)
         return load_resident(
             self.dataset,
             "train",
-            indices=ids,
-            resolution=key.resolution,
+            indices=trial.selection(pool, trial.ipc, trial.subset.subset_seed),
+            resolution=trial.shape.resolution,
             device=self.arithmetic.device,
         )
+
+    def _pool_of(self, trial: Trial) -> Pool:
+        """What a trial's images are chosen from, with the scores that its selection goes by."""
+        scorer = None if trial.scorer is None else self._labels_of(trial.scorer)
+
+        def make() -> Pool:
+            classes = self.dataset.classes
+            every = Pool(labels=self.labels, candidates=self.candidates, classes=classes)
+            return scored_pool(every, trial.selection, scorer)
+
+        return self._pools.get((trial.selection.needs, trial.scorer), make)
 
     def _targets(self, trial: Trial, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Target probabilities of sample ids (n,): float32 (n, k)."""
         # Labels are part of the data: students of one subset share what a transform draws.
-        samples = Samples(labels=self.labels[ids], ids=ids, seed=trial.seeds.subset_seed)
+        samples = Samples(
+            labels=self.labels[ids],
+            ids=ids,
+            seed=trial.seeds.subset_seed,
+            superclass_of=self.superclass_of,
+            population=self._population_of(trial),
+        )
         if trial.teacher is None:
             nothing = np.zeros((len(ids), self.dataset.num_classes), np.float32)
             return trial.labels(nothing, samples)
-        probabilities = self._teach(trial.teacher, ids, trial.labels.temperature)
-        return trial.labels.after_softmax(probabilities, samples)
+        softened = self._labels_of(trial.teacher).probabilities(ids, trial.labels.temperature)
+        return trial.labels.after_softmax(softened, samples)
 
-    def _teach(
-        self, teacher: Teacher, ids: npt.NDArray[np.int64], temperature: float
-    ) -> npt.NDArray[np.float32]:
-        """softmax(logits / temperature), of the mean logits where the teacher is an ensemble."""
-        views = [self._view(expert, teacher) for expert in teacher.experts]
-        found = tuple(view.checkpoint_id(epoch) for view in views for epoch in teacher.epochs)
-        if found != teacher.checkpoints:
-            raise MismatchError(
-                f"{views[0].folder} has labels of checkpoints {', '.join(found)}, but the trial "
-                f"was planned for {', '.join(teacher.checkpoints)}; plan the sweep again"
-            )
-        if len(found) == 1:
-            return views[0].probabilities(teacher.epochs[0], ids, temperature=temperature)
-        assert self.store is not None
-        ensemble = self.store.ensemble(teacher.epochs, teacher.experts, teacher.view, teacher.codec)
-        return ensemble.probabilities(ids, temperature=temperature)
+    def _population_of(self, trial: Trial) -> Population | None:
+        """What the labels of all images that students may see have in common, if it is asked."""
+        teacher, temperature = trial.teacher, trial.labels.temperature
+        if teacher is None or not trial.labels.needs_population:
+            return None
+        labels = self._labels_of(teacher)
+        return self._populations.get(
+            (teacher, temperature),
+            lambda: labels.population(self.labels, self.candidates, temperature),
+        )
 
-    def _view(self, expert: str, teacher: Teacher) -> labelstore.LabelView:
-        if self.store is None:
-            raise MismatchError("the trial needs soft labels, and there is no label store")
-        name = expert, teacher.view, teacher.codec
-        if name not in self._views:
-            self._views[name] = self.store.view(*name)
-        return self._views[name]
+    def _labels_of(self, teacher: Teacher) -> TeacherLabels:
+        labels = self._teachers.get(teacher, lambda: TeacherLabels(self.store, teacher))
+        labels.check()  # for every trial: the store may have changed since the last one
+        return labels
 
-    def _evaluation_of(self, trial: Trial) -> Callable[[Network], dict[str, float | None]]:
+    def _evaluation_of(self, trial: Trial) -> _Evaluation:
         resolution = trial.shape.resolution
         sets = self._evaluation.get(resolution, lambda: self._evaluation_images(resolution))
-        return lambda network: {
-            name: self._accuracy(network, images) for name, images in sets.items()
-        }
+        return _Evaluation(sets, self.dataset.num_classes)
 
     def _evaluation_images(self, resolution: int) -> dict[str, Resident | None]:
         images: dict[str, Resident | None] = {"test": None, "validation": None}
@@ -232,13 +245,38 @@ class TrialRunner:
             )
         return images
 
-    def _accuracy(self, network: Network, images: Resident | None) -> float | None:
+
+class _Evaluation:
+    """Accuracies of one student on the evaluation sets, whenever it is called.
+
+    ``test_per_class``: as of the last call, the share of each class's test images that are right
+    (None for a class without any); None without a test split.
+    """
+
+    def __init__(self, sets: Mapping[str, Resident | None], num_classes: int) -> None:
+        self._sets, self._num_classes = sets, num_classes
+        self.test_per_class: list[float | None] | None = None
+
+    def __call__(self, network: Network) -> dict[str, float | None]:
+        accuracies: dict[str, float | None] = {}
+        for name, images in self._sets.items():
+            correct, counts = self._by_class(network, images)
+            accuracies[name] = sum(correct) / sum(counts) if images is not None else None
+            if name == "test" and images is not None:
+                self.test_per_class = [
+                    right / count if count else None
+                    for right, count in zip(correct, counts, strict=True)
+                ]
+        return accuracies
+
+    def _by_class(self, network: Network, images: Resident | None) -> tuple[list[int], list[int]]:
+        """Images of each class that are right, and all of them."""
         if images is None:
-            return None
-        batches = images.batches(
-            images.ids.cpu().numpy(), batch_size=EVALUATION_BATCH, shuffle=False
-        )
-        return int(count_correct(network, batches)) / len(images)
+            return [], []
+        ids = images.ids.cpu().numpy()
+        batches = images.batches(ids, batch_size=EVALUATION_BATCH, shuffle=False)
+        correct, counts = count_correct_by_class(network, batches, self._num_classes)
+        return correct.tolist(), counts.tolist()
 
 
 def pick_accuracies(evaluations: list[dict[str, Any]]) -> dict[str, Any]:

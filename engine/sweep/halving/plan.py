@@ -122,7 +122,7 @@ def _grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
 def _labels_and_images(trial: Trial) -> Hashable:
     """What a student is trained on, whichever the expert epoch and the seeds."""
     teacher = trial.teacher
-    labels: Hashable = None
+    labels: Hashable = trial.scorer  # of hard labels; otherwise it follows from what is below
     if teacher is not None:
         ensemble = teacher.checkpoints if len(teacher.epochs) > 1 else None
         labels = teacher.view_ids, teacher.codec, ensemble

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.analysis import record_asked
+from engine.experiments import Selection
 from engine.sweep.planning.trial import PROTOCOL_VERSION, Trial
 from engine.sweep.watching.watch import keys_that_differ
 
@@ -16,7 +17,7 @@ def asked_cells(trials: Sequence[Trial]) -> dict[str, Any]:
     Trials of a plan share students, teachers and labels as objects, so each is described once.
     """
     students: dict[int, dict[str, Any]] = {}
-    places: dict[tuple[int, int, int, str], dict[str, Any]] = {}
+    places: dict[tuple[int, int, int, Selection], dict[str, Any]] = {}
     cells: dict[tuple[Any, ...], tuple[dict[str, Any], list[dict[str, int]]]] = {}
     for trial in trials:
         place = id(trial.teacher), id(trial.labels), trial.ipc, trial.selection

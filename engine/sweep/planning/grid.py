@@ -23,7 +23,7 @@ from pydantic import (
 
 from engine.configuration import load_configurations
 from engine.errors import UsageError
-from engine.experiments import parse_label_transform, selection_named
+from engine.experiments import parse_label_transform, parse_selection
 from engine.sweep.planning.epochs import EpochList, is_epochs
 from engine.training import Seeds, StudentRecipe
 from engine.training.optimise import Optimiser, Schedule, Strict
@@ -167,7 +167,10 @@ class Grid(Strict):
     which the expert had its greatest test accuracy. ``ensemble`` averages the logits of lists of
     epochs or of experts; null among them means single checkpoints.
 
-    Images: ``ipc``, ``selection``. Students: ``student``.
+    Images: ``ipc``, ``selection`` (`engine.experiments.selection`): ``random``, ``drop-class:7``,
+    ``difficulty:3``, ``stratified``, ``k-centre``, ``herding``. Those that ask an expert have the
+    student's own teacher score the images, or its expert at another epoch: ``difficulty:3@41``,
+    which hard labels need. Students: ``student``.
 
     Seeds: ``seeds`` set subset, initial weights, order and augmentation together; ``subset_seed``,
     ``init_seed``, ``order_seed`` and ``augment_seed``, where given, take that part out of it and
@@ -203,7 +206,7 @@ class Grid(Strict):
     @field_validator("selection")
     @classmethod
     def _known_selections(cls, values: list[str]) -> list[str]:
-        return _checked(values, selection_named)
+        return _checked(values, parse_selection)
 
     def expert_epochs_at(self, ipc: int) -> list[int | str]:
         """Expert epochs of one IPC, as they were written."""

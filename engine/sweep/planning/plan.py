@@ -16,10 +16,18 @@ import numpy as np
 import beton_builder
 import labelstore
 from engine.errors import UsageError
-from engine.experiments import parse_label_transform, selection_named
+from engine.experiments import (
+    LabelTransform,
+    Pool,
+    Selection,
+    parse_label_transform,
+    parse_selection,
+)
 from engine.models import check_model_name
 from engine.sweep.planning.grid import Grid, StudentAxes, load_grids, values_of
-from engine.sweep.planning.teachers import LabelsToCome, Teacher, TeacherFinder
+from engine.sweep.planning.labels_to_come import LabelsToCome
+from engine.sweep.planning.scorers import scorer_of
+from engine.sweep.planning.teachers import Teacher, TeacherFinder
 from engine.sweep.planning.trial import PROTOCOL_VERSION, DatasetFacts, Shape, SubsetKey, Trial
 
 __all__ = [
@@ -65,8 +73,9 @@ def plan_trials(
 
     Raises:
         UsageError: something that can't work: soft labels without a store, an expert or epoch that
-            is not in it, an unknown model, more images than a class has, images that have no
-            one resolution or are too small for the model.
+            is not in it, an unknown model, more images than a class has (or a decile of it),
+            images that have no one resolution or are too small for the model, scores of an expert
+            that nobody names, superclasses that the dataset doesn't have.
         labelstore.LabelStoreError: the store has no such view or codec.
     """
     trials = list_trials(grids, dataset, store, labels_to_come=labels_to_come)
@@ -114,7 +123,8 @@ def _trials_of(
     repeats = grid.seed_sets()
     transforms = [parse_label_transform(text) for text in grid.labels]
     for transform in transforms:
-        transform.check(facts.num_classes)
+        _check_transform(transform, dataset)
+    selections = [parse_selection(text) for text in grid.selection]
     soft = any(transform.needs_expert for transform in transforms)
     if soft and finder is None:
         raise UsageError(
@@ -136,10 +146,9 @@ def _trials_of(
                 sources = [(t, _resolution(grid, dataset, t.resolution)) for t in teachers]
                 softened = [transform.at_temperature(value) for value in grid.temperature]
             students = {size: grid.students_at(ipc, size) for _, size in sources}
-            for (teacher, size), labels, selection in itertools.product(
-                sources, softened, grid.selection
-            ):
-                for student, seeds in itertools.product(students[size], repeats):
+            for (teacher, size), selection in itertools.product(sources, selections):
+                scorer = scorer_of(selection, teacher, grid, finder)
+                for labels, student, seeds in itertools.product(softened, students[size], repeats):
                     yield Trial(
                         dataset=facts,
                         ipc=ipc,
@@ -148,8 +157,19 @@ def _trials_of(
                         teacher=teacher,
                         seeds=seeds,
                         student=student,
-                        store=None if teacher is None else store_id,
+                        store=store_id if teacher or scorer else None,
+                        scorer=scorer,
                     )
+
+
+def _check_transform(transform: LabelTransform, dataset: beton_builder.Dataset) -> None:
+    transform.check(dataset.num_classes)
+    if transform.needs_superclasses and dataset.superclass_of is None:
+        raise UsageError(
+            f"labels {transform} need superclasses, and dataset {dataset.name} has none: build it "
+            "from a source that says them (such as CIFAR-100's own files or parquet), or leave "
+            "these labels out"
+        )
 
 
 def _facts(dataset: beton_builder.Dataset) -> DatasetFacts:
@@ -161,6 +181,7 @@ def _facts(dataset: beton_builder.Dataset) -> DatasetFacts:
         channels=dataset.channels,
         num_classes=dataset.num_classes,
         evaluation_images=test_images + len(dataset.validation_indices),
+        whitening=dataset.whitening_id,
     )
 
 
@@ -174,6 +195,12 @@ def _resolution(grid: Grid, dataset: beton_builder.Dataset, labelled: int | None
             f"the images of {dataset.path} are not all of one square size, so students need a "
             "resolution: add --set student.resolution=64"
         )
+    if dataset.whitening_id and found != dataset.height:
+        raise UsageError(
+            f"{dataset.path} is whitened at {dataset.width} × {dataset.height} pixels, and the "
+            f"students have {found}: leave student.resolution out, or build the dataset with "
+            "another --normalisation"
+        )
     return found
 
 
@@ -181,12 +208,13 @@ def _check_subsets(trials: Sequence[Trial], dataset: beton_builder.Dataset) -> N
     """Raise UsageError where a class has too few images; the largest IPC speaks for the others."""
     if not trials:
         return
-    largest: dict[str, int] = {}
+    largest: dict[Selection, int] = {}
     for trial in trials:
         largest[trial.selection] = max(trial.ipc, largest.get(trial.selection, 0))
     labels, candidates = sample_pool(dataset)
-    for name, ipc in largest.items():
-        selection_named(name)(labels, candidates, ipc, 0, dataset.classes)
+    pool = Pool(labels=labels, candidates=candidates, classes=dataset.classes)
+    for selection, ipc in largest.items():
+        selection.check(pool, ipc)
 
 
 def _check_depths(trials: Iterable[Trial]) -> None:

@@ -7,14 +7,13 @@ identifies it. Every (expert, view, codec) is looked up once, however large the 
 from __future__ import annotations
 
 import difflib
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import labelstore
 from engine.errors import UsageError
-from engine.sweep.planning.epochs import choose_epochs, named_epochs
+from engine.sweep.planning.epochs import choose_epochs
 from engine.sweep.planning.grid import EnsembleRule, Grid, values_of
 
 
@@ -43,6 +42,29 @@ class Teacher:
             "view": self.view,
             "codec": self.codec,
         }
+
+    def parents(self) -> dict[str, Any]:
+        """Ids of what these labels are. ``view``: a list where several experts labelled."""
+        views = list(self.view_ids)
+        return {
+            "view": views[0] if len(views) == 1 else views,
+            "codec": self.codec,
+            "checkpoints": list(self.checkpoints),
+        }
+
+
+def recorded_teacher(names: Mapping[str, Any], parents: Mapping[str, Any]) -> Teacher:
+    """The teacher of which a record has ``describe()`` and ``parents()``."""
+    views = parents["view"]
+    return Teacher(
+        experts=tuple(names["experts"]),
+        epochs=tuple(names["epochs"]),
+        view=names["view"],
+        codec=names["codec"],
+        view_ids=tuple([views] if isinstance(views, str) else views),
+        checkpoints=tuple(parents["checkpoints"]),
+        resolution=None,
+    )
 
 
 class StoredLabels:
@@ -134,6 +156,27 @@ class TeacherFinder:
         }
         return list(found)
 
+    def at_epoch(self, teacher: Teacher, epoch: int) -> Teacher:
+        """The experts of a teacher at another epoch. Raises UsageError where it isn't stored."""
+        names = teacher.experts
+        members = [self.labels(expert, teacher.view, teacher.codec) for expert in names]
+        return _teacher(members, _common_epochs(members, [epoch]))
+
+    def only(self, grid: Grid, epoch: int) -> Teacher:
+        """The only expert, view and codec that a grid names, at an epoch; ensembles don't count.
+
+        Raises:
+            UsageError: it names several, or the epoch isn't stored.
+        """
+        names = [
+            (expert, view, codec)
+            for view in values_of(grid.view)
+            for expert in self._experts(values_of(grid.expert), view)
+            for codec in values_of(grid.codec)
+        ]
+        member = self.labels(*the_only(names))
+        return _teacher([member], _common_epochs([member], [epoch]))
+
     def _of_rule(
         self, grid: Grid, ipc: int, view: str, codec: str | None, rule: EnsembleRule | None
     ) -> list[Teacher]:
@@ -171,31 +214,16 @@ class TeacherFinder:
         return list(dict.fromkeys(found))
 
 
-class LabelsToCome:
-    """Teachers whose labels nobody has written yet: enough to say what a plan amounts to."""
-
-    def of(self, grid: Grid, ipc: int) -> list[Teacher]:
-        """The teachers of one IPC of a grid. Raises UsageError for epochs that have no number."""
-        teachers: dict[Teacher, None] = {}
-        for view in values_of(grid.view):
-            for codec, rule in itertools.product(values_of(grid.codec), grid.ensemble):
-                experts = (rule and rule.experts) or values_of(grid.expert)
-                groups = [experts] if rule and rule.experts else [[expert] for expert in experts]
-                asked = named_epochs((rule and rule.epochs) or grid.expert_epochs_at(ipc))
-                members = [asked] if rule and rule.epochs else [[epoch] for epoch in asked]
-                for group, epochs in itertools.product(groups, members):
-                    names = tuple(str(expert or "expert") for expert in group)
-                    teacher = Teacher(
-                        experts=names,
-                        epochs=tuple(epochs),
-                        view=view,
-                        codec=codec or "dense",
-                        view_ids=names,
-                        checkpoints=tuple(f"{name}:{e}" for name in names for e in epochs),
-                        resolution=None,
-                    )
-                    teachers[teacher] = None
-        return list(teachers)
+def the_only(names: Sequence[tuple[str | None, str, str | None]]) -> tuple[Any, ...]:
+    """The one of (expert, view, codec), or UsageError: nobody says whose scores are meant."""
+    if len(names) == 1:
+        return names[0]
+    several = "; ".join(" ".join(each for each in of if each) for of in names)
+    raise UsageError(
+        "students of hard labels have no expert of their own to score images, so it is the only "
+        f"one of their grid, which has {len(names)}: {several}. Give those students a grid (a "
+        "block under grids:) that names one, such as --set expert=NAME"
+    )
 
 
 def experts_views(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from engine.experiments import LabelTransform
+from engine.experiments import LabelTransform, Selection
 from engine.records import content_id
 from engine.sweep.planning.teachers import Teacher
 from engine.training import Seeds, StudentRecipe
@@ -33,16 +33,24 @@ class Shape(NamedTuple):
 
 
 class SubsetKey(NamedTuple):
-    """What a resident training subset depends on, within one dataset."""
+    """What a resident training subset depends on, within one dataset.
+
+    ``subset_seed``: 0 where it has no influence. ``scored_by``: ids of the views, the codec and the
+    checkpoints of an expert that had a say in it.
+    """
 
     resolution: int
     selection: str
     ipc: int
     subset_seed: int
+    scored_by: tuple[str, ...] = ()
 
 
 class DatasetFacts(NamedTuple):
-    """What a trial needs to know of its dataset. ``normalisation``: mean and std by channel."""
+    """What a trial needs to know of its dataset. ``mean``, ``std``: by channel.
+
+    ``whitening``: id of what normalised images are whitened with, if they are.
+    """
 
     id: str
     mean: tuple[float, ...]
@@ -50,6 +58,13 @@ class DatasetFacts(NamedTuple):
     channels: int
     num_classes: int
     evaluation_images: int
+    whitening: str | None = None
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """How pixels are normalised, for a trial's record."""
+        whitened = {} if self.whitening is None else {"whitening": self.whitening}
+        return {"mean": list(self.mean), "std": list(self.std), **whitened}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +72,19 @@ class Trial:
     """One student to train. It pickles, and knows no path.
 
     ``labels``: the whole composition from the expert's logits to targets; ``teacher`` is None where
-    it needs no expert. ``student``: resolved, with lengths and resolution filled in.
+    it needs no expert. ``scorer``: whose scores the images are chosen by, if the selection asks for
+    any. ``student``: resolved, with lengths and resolution filled in.
     """
 
     dataset: DatasetFacts
     ipc: int
-    selection: str
+    selection: Selection
     labels: LabelTransform
     teacher: Teacher | None
     seeds: Seeds
     student: StudentRecipe
     store: str | None = None
+    scorer: Teacher | None = None
 
     @cached_property
     def id(self) -> str:
@@ -75,27 +92,28 @@ class Trial:
 
         Made of what the labels are, not of where they lie or what their expert is called.
         """
-        teacher = self.teacher
+        teacher, scorer = self.teacher, self.scorer
         return content_id(
             {
                 "protocol": PROTOCOL_VERSION,
                 "dataset": self.dataset.id,
-                "normalisation": [self.dataset.mean, self.dataset.std],
+                "normalisation": list(self.dataset.normalisation.values()),
                 "ipc": self.ipc,
-                "selection": self.selection,
+                "selection": str(self.selection),
                 "labels": str(self.labels),
                 "views": teacher and teacher.view_ids,
                 "codec": teacher and teacher.codec,
                 "checkpoints": teacher and teacher.checkpoints,
                 "seeds": vars(self.seeds),
                 "student": self.student.model_dump(mode="json"),
+                **({} if scorer is None else {"scorer": scorer.parents()}),
             }
         )
 
     @property
     def num_images(self) -> int:
         """Images of the training subset."""
-        return self.ipc * self.dataset.num_classes
+        return self.ipc * self.selection.num_classes(self.dataset.num_classes)
 
     @cached_property
     def shape(self) -> Shape:
@@ -113,11 +131,13 @@ class Trial:
     @property
     def subset(self) -> SubsetKey:
         """Key of the images to train on, to keep trials of one subset together."""
+        scorer = self.scorer
         return SubsetKey(
             resolution=self.student.resolution or 0,
-            selection=self.selection,
+            selection=str(self.selection),
             ipc=self.ipc,
-            subset_seed=self.seeds.subset_seed,
+            subset_seed=self.seeds.subset_seed if self.selection.seeded else 0,
+            scored_by=(*scorer.view_ids, scorer.codec, *scorer.checkpoints) if scorer else (),
         )
 
     @property
@@ -142,10 +162,11 @@ class Trial:
         An ensemble has its last epoch as ``expert_epoch`` and all of several in ``ensemble``, which
         is there for nothing else; ``expert`` joins the names of several with a plus.
         ``transform`` is what happens to labels after the temperature; null for plain hard labels.
+        ``selection`` is as it was asked for: `difficulty:3` is scored by ``expert_epoch``.
         """
         cell: dict[str, Any] = {
             "ipc": self.ipc,
-            "selection": self.selection,
+            "selection": str(self.selection),
             "labels": "hard" if self.teacher is None else "soft",
             "expert": None,
             "expert_epoch": None,
@@ -171,20 +192,16 @@ class Trial:
 
     @property
     def parents(self) -> dict[str, Any]:
-        """Ids of what the trial was made from. ``view``: a list where several experts labelled."""
-        teacher = self.teacher
-        normalisation = {"mean": list(self.dataset.mean), "std": list(self.dataset.std)}
-        images = {"dataset": self.dataset.id, "normalisation": normalisation}
-        if teacher is None:
-            return {**images, "store": None, "view": None, "checkpoints": []}
-        views = list(teacher.view_ids)
-        return {
-            **images,
-            "store": self.store,
-            "view": views[0] if len(views) == 1 else views,
-            "codec": teacher.codec,
-            "checkpoints": list(teacher.checkpoints),
+        """Ids of what the trial was made from, of its ``scorer`` only where it has one."""
+        images: dict[str, Any] = {
+            "dataset": self.dataset.id,
+            "normalisation": self.dataset.normalisation,
         }
+        if self.scorer is not None:
+            images["scorer"] = self.scorer.parents()
+        if self.teacher is None:
+            return {**images, "store": self.store, "view": None, "checkpoints": []}
+        return {**images, "store": self.store, **self.teacher.parents()}
 
     def identity(self) -> dict[str, Any]:
         """The part of the trial's record that is known before it runs."""
@@ -197,10 +214,14 @@ class Trial:
             "student": self.student.model_dump(mode="json"),
             "parents": self.parents,
             "teacher": None if self.teacher is None else self.teacher.describe(),
+            **({} if self.scorer is None else {"scorer": self.scorer.describe()}),
         }
 
     def record_bytes(self) -> int:
         """About how many bytes its record will have on disk."""
         evaluation = {"epoch": self.student.epochs, "test": 1 / 3, "validation": 1 / 3}
-        evaluations = [evaluation] * len(self.student.evaluation_epochs())
-        return len(json.dumps({**self.identity(), "evaluations": evaluations}, indent=1)) + 1000
+        outcome = {
+            "evaluations": [evaluation] * len(self.student.evaluation_epochs()),
+            "test_per_class": [0.25] * self.dataset.num_classes,
+        }
+        return len(json.dumps({**self.identity(), **outcome}, indent=1)) + 1000

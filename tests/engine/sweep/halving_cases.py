@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.experiments import parse_label_transform
+from engine.experiments import parse_label_transform, parse_selection
 from engine.records import write_record
 from engine.sweep.halving.plan import plan_halving
 from engine.sweep.halving.questions import Halving
@@ -69,7 +69,7 @@ def soft_trial(
     return Trial(
         dataset=FACTS,
         ipc=ipc,
-        selection="random",
+        selection=parse_selection("random"),
         labels=parse_label_transform("soft"),
         teacher=teacher_of(*several, expert=expert),
         seeds=Seeds(subset_seed=seed, init_seed=seed, order_seed=seed, augment_seed=seed),
@@ -82,7 +82,7 @@ def hard_trial(*, ipc: int = 1, lr: float = 0.01, seed: int = 0, epochs: int = 9
     return Trial(
         dataset=FACTS,
         ipc=ipc,
-        selection="random",
+        selection=parse_selection("random"),
         labels=parse_label_transform("hard"),
         teacher=None,
         seeds=Seeds(subset_seed=seed, init_seed=seed, order_seed=seed, augment_seed=seed),

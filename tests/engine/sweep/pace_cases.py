@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.experiments import parse_label_transform
+from engine.experiments import parse_label_transform, parse_selection
 from engine.sweep.planning.trial import DatasetFacts, Trial
 from engine.sweep.timing.pace import Pace, Timing
 from engine.sweep.timing.pace_worker import PaceTrial
@@ -22,7 +22,7 @@ def made_trial(*, ipc: int = 1, seed: int = 0, evaluation_images: int = 0, **stu
     return Trial(
         dataset=DatasetFacts("data", (0.5,) * 3, (0.2,) * 3, 3, classes, evaluation_images),
         ipc=ipc,
-        selection="random",
+        selection=parse_selection("random"),
         labels=parse_label_transform("hard"),
         teacher=None,
         seeds=Seeds(init_seed=seed),

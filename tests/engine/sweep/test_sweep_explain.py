@@ -70,6 +70,13 @@ AXES: dict[str, dict[str, Any]] = {
     "schedule": {"student.schedule": "{kind: cosine}", "student.augmentation": "none"},
     "ensembles": {"ensemble": "[[1, 2], null]", "labels": "[soft]"},
     "transforms": {"labels": "['temperature:2.0+hard', 'soft+temperature:3']"},
+    "selections": {"selection": "[drop-class:1, 'difficulty:9', 'k-centre@1']", "labels": "[soft]"},
+    "scored for hard labels": {"selection": "['stratified@2', 'herding@3']", "labels": "[hard]"},
+    "scored by an ensemble": {
+        "selection": "[stratified]",
+        "ensemble": "[[1, 2]]",
+        "labels": "[soft]",
+    },
 }
 
 

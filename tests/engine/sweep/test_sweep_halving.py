@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
-from halving_cases import answers, grid, hard_trial, pairs, plan, quality, soft_trial, student_of
+from halving_cases import (
+    answers,
+    grid,
+    hard_trial,
+    pairs,
+    plan,
+    quality,
+    soft_trial,
+    student_of,
+    teacher_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
+from engine.experiments import parse_selection
 from engine.sweep.halving.questions import FAILED, shorten_student
 from engine.sweep.planning.grid import StudentAxes
 from engine.sweep.planning.trial import Trial
@@ -59,6 +71,24 @@ def test_a_question_is_all_but_learning_rate_expert_epoch_and_seeds() -> None:
         "ipc 1, labels hard, epochs 90": 2,
         "ipc 1, labels hard, epochs 30": 1,
     }
+
+
+def test_hard_labels_on_images_that_two_experts_chose_are_two_questions() -> None:
+    """Rungs are of students on the same images: the short ones keep their scorer, too."""
+    trials = [
+        replace(
+            hard_trial(lr=lr, seed=seed),
+            selection=parse_selection("herding@4"),
+            scorer=teacher_of(4, expert=expert),
+        )
+        for expert in ("ada", "bob")
+        for lr in (0.01, 0.1, 1.0)
+        for seed in (0, 1)
+    ]
+    halving = plan(trials)
+    assert len(halving.questions) == 2
+    scorers = [{trial.scorer for trial in halving.next_rung({})}]
+    assert scorers == [{teacher_of(4, expert="ada"), teacher_of(4, expert="bob")}]
 
 
 def test_questions_are_answered_apart() -> None:

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from plan_cases import logits_of, planned, write_store
 
 import beton_builder
 import engine
 import labelstore
+from engine.errors import UsageError
 from engine.experiments import selection
-from engine.experiments.selection import _KNOWN
+from engine.experiments.selection.named import _KNOWN
+from engine.loading import load_resident
 from engine.records import read_record
-from engine.sweep.executors.trial_runner import TrialRunner
+from engine.sweep.executors.trial_runner import TrialRunner, _Evaluation
+from engine.training import StudentTrainer
 from engine.training.precision import choose_arithmetic
+from tests.engine.conftest import write_image_folder
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,9 @@ def test_one_runner_trains_any_trial_and_their_order_does_not_matter(dataset, st
 
 
 def test_one_decorated_function_adds_a_selection(dataset, store) -> None:
-    @selection("last")
-    def select_last(labels, candidates, images_per_class, subset_seed, classes):
-        of_class = [candidates[labels[candidates] == k] for k in range(len(classes))]
+    @selection()
+    def last(pool, images_per_class, subset_seed):
+        of_class = [pool.candidates[pool.candidate_classes == k] for k in range(3)]
         return np.concatenate([ids[-images_per_class:] for ids in of_class])
 
     try:
@@ -121,3 +126,70 @@ def test_a_whole_sweep_of_ensembles_and_transforms_makes_a_report(
     page = (tmp_path / "report" / "index.html").read_text()
     assert "4+7" in page
     assert "ada+bob" in page or "bob+ada" in page
+
+
+def test_accuracy_by_class_is_the_diagonal_of_the_final_confusion(dataset, store) -> None:
+    (trial,) = planned(dataset, store, ipc=[4], **{"student.epochs": 9, "student.lr": 0.05})
+    runner = TrialRunner(dataset, store, choose_arithmetic("fp32"))
+    result = runner.run(trial, lambda *_: None)["result"]
+    (trainer,) = runner._trainers._kept.values()  # as the student left it
+    test = load_resident(dataset, "test")
+    images = trainer.network.normalise(test.images)
+    trainer.network.model.eval()
+    with torch.no_grad():
+        predicted = trainer.network.logits(images).argmax(1).numpy()
+    confusion = np.zeros((3, 3))
+    np.add.at(confusion, (test.labels.numpy(), predicted), 1)
+    assert result["test_per_class"] == (confusion.diagonal() / confusion.sum(axis=1)).tolist()
+    assert result["final"]["test"] == confusion.trace() / confusion.sum()
+    assert len(set(result["test_per_class"])) > 1
+
+
+def test_without_a_test_split_there_is_no_accuracy_by_class(dataset) -> None:
+    network = StudentTrainer(
+        "convnet-d2-w8",
+        num_classes=4,
+        channels=3,
+        resolution=16,
+        mean=dataset.mean,
+        std=dataset.std,
+        arithmetic=choose_arithmetic("fp32"),
+    ).network
+    validation = load_resident(dataset, "train", indices=dataset.validation_indices)
+    without = _Evaluation({"test": None, "validation": validation}, 4)
+    assert without(network)["test"] is None
+    assert without.test_per_class is None
+    absent = _Evaluation({"test": load_resident(dataset, "test"), "validation": None}, 4)
+    accuracies = absent(network)
+    assert accuracies["validation"] is None
+    assert absent.test_per_class[3] is None  # a class that has no test image
+    assert np.mean(absent.test_per_class[:3]) == pytest.approx(accuracies["test"])
+
+
+def test_a_student_sees_whitened_images_where_the_dataset_says_so(
+    dataset, store, tmp_path: Path
+) -> None:
+    """The whitening is part of the trial's identity, as mean and std are, and of its network."""
+    write_image_folder(tmp_path / "source", train=40, test=12)
+    beton_builder.build_beton(
+        tmp_path / "source", tmp_path / "data", workers=1, normalisation="zca"
+    )
+    whitened = beton_builder.open_dataset(tmp_path / "data")
+    (plain,) = planned(dataset, None, labels=["hard"])
+    (trial,) = planned(whitened, None, labels=["hard"])
+    assert (plain.dataset.id, plain.ipc) == (trial.dataset.id, trial.ipc)
+    assert plain.id != trial.id
+    assert trial.parents["normalisation"]["whitening"] == whitened.whitening_id
+    assert set(plain.parents["normalisation"]) == {"mean", "std"}
+    runner = TrialRunner(whitened, None, choose_arithmetic("fp32"))
+    assert runner.run(trial, lambda *_: None)["status"] == "done"
+    images = runner._subset_of(trial).images_nchw
+    seen = runner._trainer_of(trial).network.normalise(images).numpy()
+    whitening = whitened.whitening()
+    flat = images.permute(0, 2, 3, 1).numpy() / 255 - whitening.centre_hwc
+    expected = flat.reshape(len(flat), -1) @ whitening.matrix
+    np.testing.assert_allclose(
+        seen.transpose(0, 2, 3, 1).reshape(len(flat), -1), expected, rtol=1e-3, atol=1e-3
+    )
+    with pytest.raises(UsageError, match=r"whitened at 16 × 16 pixels.*students have 8"):
+        planned(whitened, None, labels=["hard"], **{"student.resolution": 8})
