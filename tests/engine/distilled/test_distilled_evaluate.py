@@ -1,0 +1,339 @@
+"""Students of a distilled set: the sweep's protocol, resumable, and nothing guessed in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from distilled_cases import QUICK, make_pixels, normalised
+
+import beton_builder
+import engine
+from engine.distilled.evaluation import read_evaluation
+from engine.distilled.student_of_set import SetRunnerFactory
+from engine.errors import ConfigurationError, DamageError, MismatchError, UsageError
+from engine.training.step import Network, TrainingStep
+
+
+@pytest.fixture(scope="module")
+def dataset(small_data: Path) -> beton_builder.Dataset:
+    return beton_builder.open_dataset(small_data)
+
+
+@pytest.fixture(scope="module")
+def hard_set(tmp_path_factory) -> Path:
+    pixels = make_pixels(per_class=3)
+    path = tmp_path_factory.mktemp("set") / "real.npz"
+    np.savez(path, images=pixels.images_nhwc, labels=pixels.classes_n)
+    return path
+
+
+def evaluate(data, path, out, **options):
+    given = {"seeds": [0, 1], "workers": 1, "overrides": QUICK, **options}
+    return engine.evaluate_distilled(data, path, out, **given)
+
+
+def test_three_accuracies_with_their_spread(small_data, hard_set, tmp_path, dataset) -> None:
+    result = evaluate(small_data, hard_set, tmp_path / "out", seeds=[0, 1, 2])
+    assert (result["status"], result["students"], result["failed"]) == ("evaluated", 3, 0)
+    assert f"{len(dataset.validation_indices)} validation images, real images" in result["message"]
+    records = [json.loads((tmp_path / "out/students" / f"{s}.json").read_text()) for s in range(3)]
+    assert [row["measure"] for row in result["table"]] == ["final", "selected", "max on test"]
+    for row, measure in zip(result["table"], ("final", "selected", "max_on_test"), strict=True):
+        values = [record["result"][measure]["test"] for record in records]
+        assert row["test"] == pytest.approx(np.mean(values))
+        assert row["std"] == pytest.approx(np.std(values))
+        half = 4.302652729749464 * np.std(values, ddof=1) / np.sqrt(3)  # Student's t, 2 degrees
+        assert row["ci_high"] - row["test"] == pytest.approx(half)
+    found = read_evaluation(tmp_path / "out")
+    assert (found.name, found.ipc, found.labels, found.seeds) == ("real", 3, "hard", (0, 1, 2))
+    assert found.dataset_id == dataset.id
+    assert found.accuracies["final"] == tuple(r["result"]["final"]["test"] for r in records)
+    assert found.missing == 0
+    assert engine.verify_evaluation(tmp_path / "out")["ok"]
+    assert engine.evaluation_info(tmp_path / "out")["students_done"] == 3
+
+
+def test_hard_labels_are_the_sweeps_hard_students(small_data, tmp_path, dataset) -> None:
+    """The same real images from a foreign file, trained on as the sweep trains on them."""
+    engine.sweep_students(
+        small_data, None, tmp_path / "sweep", ipc=[2], seeds=[5], workers=1,
+        overrides={**QUICK, "labels": ["hard"], "student.augmentation": "none"},
+    )  # fmt: skip
+    (path,) = (tmp_path / "sweep").rglob("trials/*/*.json")
+    expected = json.loads(path.read_text())
+    ids = engine.explain_trial(tmp_path / "sweep", expected["id"], data=small_data)
+    ids = np.array(ids["subset"]["sample_ids"])
+    split = dataset.split("train")
+    images = np.stack([split.image(int(i)) for i in ids])
+    np.savez(tmp_path / "set.npz", images=images, labels=np.asarray(split.labels)[ids])
+    overrides = {**QUICK, "student.augmentation": "none"}
+    evaluate(small_data, tmp_path / "set.npz", tmp_path / "out", seeds=[5], overrides=overrides)
+    record = json.loads((tmp_path / "out/students/5.json").read_text())
+    assert record["result"] == expected["result"]
+    assert record["student"] == expected["student"]
+
+
+def test_normalised_images_reach_the_network_untouched(small_data, tmp_path, dataset, monkeypatch):
+    pixels = make_pixels()
+    images = normalised(pixels.images_nhwc, dataset.mean, dataset.std) * 1.7
+    torch.save((torch.from_numpy(images), torch.from_numpy(pixels.classes_n)), tmp_path / "a.pt")
+    seen = []
+
+    def watch(self, images_bchw, **options):
+        if torch.is_grad_enabled():
+            seen.append(images_bchw.clone())
+        return logits(self, images_bchw, **options)
+
+    logits = Network.logits
+    monkeypatch.setattr(Network, "logits", watch)
+    overrides = {**QUICK, "student.epochs": 1, "student.augmentation": "none"}
+    evaluate(small_data, tmp_path / "a.pt", tmp_path / "out", seeds=[0], overrides=overrides)
+    (batch,) = seen
+    assert {image.tobytes() for image in batch.contiguous().numpy()} == {
+        image.tobytes() for image in images
+    }
+
+
+@pytest.mark.parametrize("scale", ["unit", "normalised"])
+def test_floats_of_real_images_train_as_their_bytes_do(
+    small_data, tmp_path, dataset, scale
+) -> None:
+    """Up to rounding: what is normalised is only normalised elsewhere."""
+    pixels = make_pixels(per_class=3)
+    images = {
+        "bytes": pixels.images_nhwc,
+        "unit": (pixels.images_nhwc / 255).astype(np.float32),
+        "normalised": normalised(pixels.images_nhwc, dataset.mean, dataset.std),
+    }
+    losses = {}
+    for name in ("bytes", scale):
+        np.savez(tmp_path / f"{name}.npz", images=images[name], labels=pixels.soft_nk)
+        evaluate(small_data, tmp_path / f"{name}.npz", tmp_path / name, seeds=[0])
+        record = json.loads((tmp_path / name / "students/0.json").read_text())
+        losses[name] = record["result"]["train_loss"]
+    assert losses[scale] == pytest.approx(losses["bytes"], rel=1e-3)
+    assert read_evaluation(tmp_path / scale).findings[0]["taken_as"] == scale
+
+
+def test_cutmix_mixes_floats_as_it_mixes_bytes(small_data, tmp_path) -> None:
+    pixels = make_pixels(per_class=3)
+    overrides = {**QUICK, "student.augmentation": "cutmix"}
+    losses = []
+    for name, images in (("bytes", pixels.images_nhwc), ("unit", pixels.images_nhwc / 255)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=pixels.soft_nk)
+        options = {"seeds": [0], "overrides": overrides}
+        evaluate(small_data, tmp_path / f"{name}.npz", tmp_path / name, **options)
+        record = json.loads((tmp_path / name / "students/0.json").read_text())
+        losses.append(record["result"]["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_unit_floats_are_whitened_where_the_dataset_is(small_data, tmp_path) -> None:
+    beton_builder.build_beton(
+        small_data.parent / "source", tmp_path / "data", normalisation="zca", workers=1
+    )
+    pixels = make_pixels(per_class=3)
+    losses = []
+    for name, images in (("bytes", pixels.images_nhwc), ("unit", pixels.images_nhwc / 255)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=pixels.soft_nk)
+        evaluate(tmp_path / "data", tmp_path / f"{name}.npz", tmp_path / name, seeds=[0])
+        record = json.loads((tmp_path / name / "students/0.json").read_text())
+        assert "whitening" in record["parents"]["normalisation"]
+        losses.append(record["result"]["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert read_evaluation(tmp_path / "unit").images == "unit"
+
+
+def test_a_guess_is_in_the_result_and_in_the_record(small_data, tmp_path) -> None:
+    pixels = make_pixels()
+    images = (pixels.images_nhwc / 255).astype(np.float32)
+    np.savez(tmp_path / "set.npz", images=images, labels=pixels.classes_n)
+    plan = evaluate(
+        small_data, tmp_path / "set.npz", tmp_path / "out", dry_run=True, estimate=False
+    )
+    result = evaluate(small_data, tmp_path / "set.npz", tmp_path / "out", seeds=[0])
+    (finding,) = result["taken_as"]
+    assert (finding["about"], finding["taken_as"]) == ("images", "unit")
+    assert "from 0 to 1" in finding["because"]
+    assert plan["taken_as"] == result["taken_as"]
+    head = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert head["distilled"]["findings"] == [finding]
+
+
+def test_a_finished_evaluation_trains_nothing_again_and_grows_by_seeds(
+    small_data, hard_set, tmp_path
+) -> None:
+    out = tmp_path / "out"
+    first = evaluate(small_data, hard_set, out)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("students/*")}
+    again = evaluate(small_data, hard_set, out)
+    assert (again["status"], again["ran"]) == ("finished already", 0)
+    assert again["table"] == first["table"]
+    grown = evaluate(small_data, hard_set, out, seeds=[2])
+    assert (grown["ran"], grown["students"]) == (1, 1)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert read_evaluation(out).seeds == (0, 1, 2)
+    assert read_evaluation(out).missing == 0
+
+
+def test_another_set_or_student_is_refused(small_data, hard_set, tmp_path) -> None:
+    out = tmp_path / "out"
+    evaluate(small_data, hard_set, out, seeds=[0])
+    with pytest.raises(MismatchError, match=r"student\.lr: 0\.01 → 0\.1.*another --out"):
+        evaluate(small_data, hard_set, out, overrides={**QUICK, "student.lr": 0.1})
+    pixels = make_pixels(seed=1, per_class=3)
+    np.savez(tmp_path / "other.npz", images=pixels.images_nhwc, labels=pixels.classes_n)
+    with pytest.raises(MismatchError, match=r"distilled: .* → "):
+        evaluate(small_data, tmp_path / "other.npz", out)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="no evaluation"):
+        evaluate(small_data, hard_set, tmp_path / "full")
+
+
+def test_options_that_mean_nothing_here_are_refused(small_data, hard_set, tmp_path) -> None:
+    for key in ("labels", "ipc", "temperature"):
+        with pytest.raises(UsageError, match="its own images and labels"):
+            evaluate(small_data, hard_set, tmp_path / "out", overrides={key: "[1]"})
+    with pytest.raises(ConfigurationError, match="did you mean epochs"):
+        evaluate(small_data, hard_set, tmp_path / "out", overrides={"student.epoch": 3})
+    overrides = {**QUICK, "student.lr": [0.1, 0.01]}
+    with pytest.raises(UsageError, match="2 kinds of students"):
+        evaluate(small_data, hard_set, tmp_path / "out", overrides=overrides)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_plans_learning_rate_of_that_many_images_is_taken(small_data, hard_set, tmp_path):
+    """As for Table 7 of the paper, `by_ipc` of a plan speaks for sets of that size."""
+    (tmp_path / "plan.yaml").write_text(
+        "seeds: [7]\nstudent: {model: convnet-d2-w8, epochs: 4, lr: 0.01, precision: fp32}\n"
+        "by_ipc: {3: {lr: 0.05}, 1: {lr: 0.5}}\n"
+    )
+    plan = engine.evaluate_distilled(
+        small_data, hard_set, tmp_path / "out", config=tmp_path / "plan.yaml", dry_run=True,
+        estimate=False,
+    )  # fmt: skip
+    assert plan["student"]["lr"] == 0.05
+    assert plan["students"] == 1
+
+
+def test_the_papers_students_are_the_default(small_data, hard_set, tmp_path) -> None:
+    plan = engine.evaluate_distilled(
+        small_data, hard_set, tmp_path / "out", dry_run=True, estimate=False
+    )
+    assert (plan["students"], plan["student"]["epochs"], plan["student"]["lr"]) == (5, 3000, 0.01)
+    assert plan["training_images"] == 5 * 3000 * 9
+    assert not any(tmp_path.iterdir())
+
+
+def test_unbalanced_sets_are_evaluated_too(small_data, tmp_path) -> None:
+    pixels = make_pixels(per_class=3)
+    np.savez(tmp_path / "set.npz", images=pixels.images_nhwc[:7], labels=pixels.classes_n[:7])
+    evaluate(small_data, tmp_path / "set.npz", tmp_path / "out", seeds=[0])
+    found = read_evaluation(tmp_path / "out")
+    assert found.ipc == pytest.approx(7 / 3)
+    assert found.num_images == 7
+
+
+def test_a_student_that_fails_is_told_and_run_again(small_data, hard_set, tmp_path, monkeypatch):
+    def breaks(self, *arguments, **options):
+        raise RuntimeError("the lights went out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", breaks)
+        result = evaluate(small_data, hard_set, tmp_path / "out", seeds=[0])
+    assert (result["failed"], result["errors"]) == (1, ["RuntimeError: the lights went out"])
+    assert read_evaluation(tmp_path / "out").missing == 1
+    again = evaluate(small_data, hard_set, tmp_path / "out", seeds=[0])
+    assert (again["ran"], again["failed"], again["errors"]) == (1, 0, [])
+
+
+def test_damaged_records_are_found_and_made_anew(small_data, hard_set, tmp_path) -> None:
+    out = tmp_path / "out"
+    evaluate(small_data, hard_set, out)
+    whole = (out / "students/1.json").read_bytes()
+    (out / "students/1.json").write_bytes(whole.replace(b'"done"', b'"dune"'))
+    answer = engine.verify_evaluation(out)
+    assert not answer["ok"]
+    assert "1.json is damaged" in answer["problems"][0]
+    with pytest.raises(DamageError):
+        read_evaluation(out)
+    assert evaluate(small_data, hard_set, out)["ran"] == 1
+    assert engine.verify_evaluation(out)["ok"]
+
+
+def test_workers_of_their_own_give_the_same_results(small_data, hard_set, tmp_path) -> None:
+    """Two processes, of one thread each like the one here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        evaluate(small_data, hard_set, tmp_path / "here")
+    finally:
+        torch.set_num_threads(threads)
+    evaluate(small_data, hard_set, tmp_path / "there", workers=2, threads=1)
+    here, there = (
+        [
+            json.loads((tmp_path / place / f"students/{seed}.json").read_text())["result"]
+            for seed in (0, 1)
+        ]
+        for place in ("here", "there")
+    )
+    assert here == there
+
+
+def test_a_set_that_changes_meanwhile_is_noticed(small_data, hard_set, tmp_path) -> None:
+    factory = SetRunnerFactory(
+        data=str(small_data), distilled=str(hard_set), images="auto", label_kind="auto",
+        resolution=16, set_id="0" * 16, precision="fp32",
+    )  # fmt: skip
+    with pytest.raises(MismatchError, match="changed while it was evaluated"):
+        factory()
+
+
+LONG = """
+import json, sys, engine
+engine.evaluate_distilled(
+    sys.argv[1], sys.argv[2], sys.argv[3], seeds=range(8), workers=1,
+    overrides=json.loads(sys.argv[4]),
+)
+"""
+
+
+def test_a_killed_evaluation_resumes_where_it_was(small_data, hard_set, tmp_path) -> None:
+    """Killed after some student: none of the finished ones runs again, the result is the same."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(engine.__file__).parents[1]),
+        "ENGINE_EAGER": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    longer = {**QUICK, "student.epochs": 40}
+    out = tmp_path / "killed"
+    arguments = [str(small_data), str(hard_set), str(out), json.dumps(longer)]
+    process = subprocess.Popen([sys.executable, "-c", LONG, *arguments], env=environment)
+    deadline = time.monotonic() + 300
+    while not any(out.glob("students/*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = {p: p.stat().st_mtime_ns for p in out.glob("students/*.json")}
+    assert 1 <= len(first) < 8
+    torch.set_num_threads(1)  # as in the process that was killed; put back after the test
+    ran = evaluate(small_data, hard_set, out, seeds=range(8), overrides=longer)
+    assert ran["ran"] == 8 - len(first)
+    assert {p: p.stat().st_mtime_ns for p in first} == first
+    evaluate(small_data, hard_set, tmp_path / "whole", seeds=range(8), overrides=longer)
+    killed, whole = (read_evaluation(tmp_path / name) for name in ("killed", "whole"))
+    assert killed.accuracies == whole.accuracies
+    assert killed.seeds == whole.seeds == tuple(range(8))
