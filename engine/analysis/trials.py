@@ -34,7 +34,8 @@ class Trial:
     """A student's run: where it belongs in the grid, and what was measured.
 
     `test` and `validation` hold accuracies as fractions 0..1 by measure (`MEASURES`; validation
-    has no `max_on_test`), None where the dataset lacks the split.
+    has no `max_on_test`), None where the dataset lacks the split. `test_per_class`: (k,) test
+    accuracies of every class after the final epoch, None where they were not recorded.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Trial:
     environment: Mapping[str, Value]
     seconds: float
     images_per_second: float | None
+    test_per_class: tuple[float, ...] | None = None
 
     @property
     def subset_seed(self) -> int | None:
@@ -107,6 +109,7 @@ def parse_trial(
         environment={k: _plain(v) for k, v in environment.items()},
         seconds=sum(v for v in _mapping(record, "seconds").values() if isinstance(v, int | float)),
         images_per_second=float(rate) if isinstance(rate, int | float) else None,
+        test_per_class=_per_class(record) if done else None,
     )
 
 
@@ -160,6 +163,20 @@ def _accuracies(
         if measure != "max_on_test":
             validation[measure] = _fraction(at, f"result.{measure}", "validation")
     return test, validation
+
+
+def _per_class(record: Mapping[str, Any]) -> tuple[float, ...] | None:
+    found = record["result"].get("test_per_class")
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise ValueError(f'"result.test_per_class" is {found!r}, expected a list or null')
+    # A class without a test image has no accuracy.
+    return tuple(
+        math.nan if value is None else float(value)
+        for value in found
+        if value is None or _fraction({"at": value}, "result.test_per_class", "at") is not None
+    )
 
 
 def _fraction(at: Any, path: str, key: str) -> float | None:
