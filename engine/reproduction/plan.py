@@ -1,0 +1,189 @@
+"""A scale fitted to a dataset: recipes by image size, lengths in epochs, and grids that can run.
+
+What doesn't fit (more images than a class has, the 64th largest of 10 probabilities, superclasses
+that a dataset doesn't name) is left out, each with its reason; nothing is changed silently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import beton_builder
+from engine.errors import UsageError
+from engine.experiments import parse_label_transform
+from engine.reproduction.scale import Experiment, Scale, Students
+from engine.sweep.planning.plan import sample_pool
+from engine.training import StudentRecipe
+
+SMALL_PIXELS, MIDDLE_PIXELS = 48, 96
+"""ConvNetD3 up to 48 pixels, ConvNetD4 up to 96 (PROTOCOL.md §1: 32 and 64); larger images, and
+those of different sizes, are shown at 64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is going to be done. ``grids``: blocks of a sweep's plan, by experiment.
+
+    ``student``: the settings that all of them share. ``experts``: names in the label store.
+    ``left_out``: sentences.
+    """
+
+    model: str
+    resolution: int | None
+    student: Students
+    experts: tuple[str, ...]
+    num_classes: int
+    grids: dict[str, dict[str, Any]]
+    left_out: tuple[str, ...]
+
+    def student_at(self, ipc: int) -> dict[str, Any]:
+        """The student of one IPC as overrides of a sweep's plan."""
+        settings = self.student.model_dump(exclude_none=True, exclude={"steps"})
+        if self.student.steps is not None:
+            settings["epochs"] = epochs_of_steps(self.student.steps, ipc * self.num_classes)
+        return {f"student.{name}": value for name, value in settings.items()}
+
+
+def fit_to(scale: Scale, dataset: beton_builder.Dataset, expert_names: Sequence[str]) -> Plan:
+    """The plan of a scale for one dataset; ``expert_names``: of its experts, as a store has them.
+
+    Raises:
+        UsageError: nothing of it fits.
+    """
+    model, resolution = architecture(scale, dataset)
+    students = Students(model=model, resolution=resolution)
+    left_out: list[str] = []
+    grids = {}
+    for name, experiment in scale.experiments.items():
+        kept, reasons = _that_fits(experiment, dataset)
+        left_out += [f"{name}: {reason}" for reason in reasons]
+        if kept is not None:
+            grids[name] = _grid(scale, kept, students, dataset.num_classes, expert_names)
+    if not grids:
+        why = "; ".join(left_out) or "it has none"
+        raise UsageError(f"no experiment of this scale fits {dataset.path}: {why}")
+    return Plan(
+        model=model,
+        resolution=resolution,
+        student=scale.student.over(students),
+        experts=tuple(expert_names),
+        num_classes=dataset.num_classes,
+        grids=grids,
+        left_out=tuple(left_out),
+    )
+
+
+def architecture(scale: Scale, dataset: beton_builder.Dataset) -> tuple[str, int | None]:
+    """The network of experts and students, and the resolution, None for the dataset's own."""
+    side = dataset.height if dataset.height == dataset.width else None
+    resolution = scale.student.resolution
+    if resolution is None and (side is None or side > MIDDLE_PIXELS):
+        resolution = 64
+    seen = resolution or side
+    assert seen is not None
+    by_size = "convnet-d3" if seen <= SMALL_PIXELS else "convnet-d4"
+    return scale.student.model or by_size, resolution
+
+
+def _that_fits(
+    experiment: Experiment, dataset: beton_builder.Dataset
+) -> tuple[Experiment | None, list[str]]:
+    """The part of an experiment that this dataset allows, and why the rest is left out."""
+    labels, candidates = sample_pool(dataset)
+    smallest = int(np.bincount(labels[candidates], minlength=dataset.num_classes).min())
+    reasons = []
+    ipcs = [ipc for ipc in experiment.ipc if ipc <= smallest]
+    if lost := sorted({*experiment.ipc} - {*ipcs}):
+        reasons.append(f"IPC {_listed(lost)}: the smallest class has {smallest} images")
+    transforms = []
+    for text in experiment.labels:
+        reason = _why_not(text, dataset)
+        if reason:
+            reasons.append(reason)
+        else:
+            transforms.append(text)
+    selections = []
+    for text in experiment.selection:
+        dropped = _dropped_class(text)
+        if dropped is not None and dropped >= dataset.num_classes:
+            reasons.append(f"{text}: there are {dataset.num_classes} classes")
+        else:
+            selections.append(text)
+    if not (ipcs and transforms and selections):
+        return None, reasons
+    fitting = {"ipc": ipcs, "labels": transforms, "selection": selections}
+    return experiment.model_copy(update=fitting), reasons
+
+
+def _why_not(labels: str, dataset: beton_builder.Dataset) -> str | None:
+    transform = parse_label_transform(labels)
+    if transform.needs_superclasses and dataset.superclass_of is None:
+        return f"{labels}: the dataset names no superclasses"
+    try:
+        transform.check(dataset.num_classes)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _dropped_class(selection: str) -> int | None:
+    name, _, number = selection.partition(":")
+    return int(number) if name == "drop-class" and number.isdigit() else None
+
+
+def _grid(
+    scale: Scale,
+    experiment: Experiment,
+    architecture: Students,
+    num_classes: int,
+    expert_names: Sequence[str],
+) -> dict[str, Any]:
+    """One block of a sweep's plan."""
+    student = experiment.student.over(scale.student).over(architecture)
+    settings = student.model_dump(exclude_none=True, exclude={"steps"})
+    grid: dict[str, Any] = {
+        "ipc": experiment.ipc,
+        "labels": experiment.labels,
+        "selection": experiment.selection,
+        "expert": [expert_names[number] for number in experiment.experts],
+        "seeds": experiment.seeds or scale.seeds,
+        "student": settings,
+        "by_ipc": {
+            ipc: change
+            for ipc in experiment.ipc
+            if (change := dict(_changes_at(ipc, scale, experiment, student, num_classes)))
+        },
+    }
+    optional = {
+        "expert_epochs": experiment.expert_epochs,
+        "temperature": experiment.temperature,
+        "subset_seed": experiment.subset_seed,
+    }
+    return grid | {name: value for name, value in optional.items() if value is not None}
+
+
+def _changes_at(
+    ipc: int, scale: Scale, experiment: Experiment, student: Students, num_classes: int
+) -> Iterator[tuple[str, Any]]:
+    if experiment.expert_epochs is None:
+        yield "expert_epochs", [scale.expert_epoch_at(ipc)]
+    if student.steps is not None:
+        yield "epochs", epochs_of_steps(student.steps, ipc * num_classes)
+
+
+def epochs_of_steps(steps: int, num_images: int) -> int:
+    """As many epochs as come nearest to so many steps of SGD, at least one."""
+    batch_size: int = StudentRecipe.model_fields["batch_size"].default
+    return max(1, round(steps / math.ceil(num_images / batch_size)))
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+__all__ = ["Plan", "architecture", "epochs_of_steps", "fit_to"]

@@ -1,0 +1,146 @@
+"""What a reproduction consists of at one scale, before it meets a dataset.
+
+A scale is a YAML file: the experts, the students' length and, by name, the experiments. An
+experiment says what it varies; whatever it does not name is the scale's own. Lengths are in steps
+of SGD, so that one plan fits any number of classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from engine.configuration import load_configuration, preset_names
+from engine.training.optimise import Strict
+
+FOLDER = "reproduce/"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | None) else [value]
+
+
+Ipcs = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+Epochs = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+SeedList = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Texts = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Experts(Strict):
+    """How many experts, and how long they are trained. ``epochs``: up to this one."""
+
+    epochs: int = Field(default=41, ge=1)
+    seeds: SeedList = Field(default=[0])
+
+
+class Students(Strict):
+    """Students of a scale or of one experiment; what is None is as the scale (or recipe) has it.
+
+    ``steps``: of SGD; an epoch of n images makes ⌈n / batch size⌉ of them. ``epochs`` instead is
+    the papers' way: the same number at every IPC.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    evaluations: int | None = Field(default=None, ge=1)
+    lr: Any = None
+    model: Any = None
+    optimiser: Any = None
+    schedule: Any = None
+    augmentation: Any = None
+    resolution: int | None = Field(default=None, ge=4)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Students:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("a student's length is given in steps or in epochs, not in both")
+        return self
+
+    def over(self, other: Students) -> Students:
+        """These settings, and the other's where nothing is said."""
+        own = {k: v for k, v in self.model_dump().items() if v is not None}
+        length = {"steps", "epochs"}
+        inherited = {
+            name: value
+            for name, value in other.model_dump().items()
+            if value is not None and not (name in length and length & own.keys())
+        }
+        return Students.model_validate(inherited | own)
+
+
+class Experiment(Strict):
+    """What one experiment varies. ``experts``: positions among the scale's experts.
+
+    ``expert_epochs`` None: the scale's ``expert_epoch`` of each IPC.
+    """
+
+    ipc: Ipcs
+    expert_epochs: Epochs | None = None
+    labels: Texts = Field(default=["soft"])
+    temperature: list[float] | None = None
+    selection: Texts = Field(default=["random"])
+    experts: list[Annotated[int, Field(ge=0)]] = Field(default=[0])
+    seeds: SeedList | None = None
+    subset_seed: SeedList | None = None
+    student: Students = Students()
+
+
+class LearnedLabels(Strict):
+    """Labels optimised through truncated student training, at each IPC from each start.
+
+    ``settings``: of the recipe (`engine.experiments.learned_labels`), by dotted keys.
+    """
+
+    ipc: Ipcs = Field(default=[1])
+    initial: list[Literal["hard", "uniform", "expert"]] = Field(default=["hard"])
+    settings: dict[str, Any] = Field(default_factory=dict)
+    seeds: SeedList = Field(default=[0, 1, 2])
+
+
+class Scale(Strict):
+    """A whole reproduction.
+
+    ``label_epochs``: those stored. ``expert_epoch``: of experiments that vary something else, by
+    the IPC from which on it holds.
+    """
+
+    expert: Experts = Experts()
+    label_epochs: Epochs | Literal["all"] = "all"
+    expert_epoch: dict[int, int] = Field(default={1: 10})
+    seeds: SeedList = Field(default=[0, 1, 2])
+    student: Students = Students()
+    experiments: dict[str, Experiment] = Field(default_factory=dict)
+    learned: LearnedLabels | None = None
+
+    @model_validator(mode="after")
+    def _epochs_are_trained(self) -> Scale:
+        asked = {*self.expert_epoch.values()}
+        for each in self.experiments.values():
+            asked |= {*(each.expert_epochs or [])}
+        stored = None if self.label_epochs == "all" else {*self.label_epochs}
+        if beyond := sorted(e for e in asked if e > self.expert.epochs):
+            raise ValueError(f"experts are trained for {self.expert.epochs} epochs, not {beyond}")
+        if stored is not None and (lacking := sorted(asked - stored)):
+            raise ValueError(f"label_epochs lacks {lacking}, which experiments ask for")
+        known = range(len(self.expert.seeds))
+        if any(e not in known for each in self.experiments.values() for e in each.experts):
+            raise ValueError(f"an experiment asks for more than the {len(known)} experts there are")
+        return self
+
+    def expert_epoch_at(self, ipc: int) -> int:
+        """The expert epoch of experiments that vary something else."""
+        return self.expert_epoch[max(start for start in self.expert_epoch if start <= ipc)]
+
+
+def scale_names() -> list[str]:
+    """The scales that come with the package."""
+    found = (name.removeprefix(FOLDER) for name in preset_names() if name.startswith(FOLDER))
+    return sorted(found)
+
+
+def load_scale(name: str | Path) -> Scale:
+    """A scale by its name, or from a YAML file. Raises ConfigurationError."""
+    source = f"{FOLDER}{name}" if str(name) in scale_names() else name
+    return load_configuration(Scale, source)

@@ -1,0 +1,116 @@
+"""Scales fitted to datasets: what is run, what is left out and why."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from engine.errors import ConfigurationError, UsageError
+from engine.reproduction.plan import architecture, epochs_of_steps, fit_to
+from engine.reproduction.run import write_plan
+from engine.reproduction.scale import Scale, load_scale, scale_names
+from engine.sweep.planning.grid import load_grids
+
+
+def dataset(*, classes=100, per_class=450, side=32, superclasses=True):
+    labels = np.repeat(np.arange(classes), per_class)
+    return SimpleNamespace(
+        path="data",
+        num_classes=classes,
+        classes=tuple(f"class {c}" for c in range(classes)),
+        superclass_of=tuple(c // 5 for c in range(classes)) if superclasses else None,
+        height=side,
+        width=side,
+        validation_indices=np.zeros(0, np.int64),
+        split=lambda name: SimpleNamespace(labels=labels),
+    )
+
+
+@pytest.mark.parametrize("name", scale_names())
+def test_every_scale_is_a_plan_that_sweeps_understand(name, tmp_path):
+    plan = fit_to(load_scale(name), dataset(), ["first", "second", "third"])
+    write_plan(tmp_path / "plan.yaml", plan)
+    grids = load_grids(tmp_path / "plan.yaml")
+    assert len(grids) == len(plan.grids)
+    assert all("top-k:128" in reason for reason in plan.left_out)
+    assert {grid.expert if isinstance(grid.expert, str) else grid.expert[0] for grid in grids} <= {
+        "first",
+        "second",
+    }
+
+
+def test_the_scale_for_two_cores_holds_the_students_of_the_short_epoch_sweep():
+    """Those 54 had run before the rest was planned, so they must be the same trials."""
+    plan = fit_to(load_scale("cpu"), dataset(), ["first", "second"])
+    grid = plan.grids["expert-epoch"]
+    (preset,) = load_grids("paper/epoch-sweep-cifar100-short")
+    for ipc in (1, 5, 10):
+        assert grid["by_ipc"][ipc]["epochs"] == preset.by_ipc[ipc].epochs
+    assert grid["student"]["lr"] == preset.student.lr
+    assert grid["student"]["evaluations"] == preset.student.evaluations
+    assert {4, 7, 10, 15, 24, 41} <= {*grid["expert_epochs"]}
+
+
+@pytest.mark.parametrize(("images", "steps"), [(100, 300), (1000, 300), (5000, 300), (257, 7)])
+def test_epochs_make_as_many_steps_as_were_asked_for(images, steps):
+    epochs = epochs_of_steps(steps, images)
+    batches = math.ceil(images / 256)
+    assert abs(epochs * batches - steps) <= batches / 2 or epochs == 1
+
+
+def test_what_a_dataset_does_not_allow_is_left_out_with_its_reason():
+    small = dataset(classes=10, per_class=8, superclasses=False)
+    plan = fit_to(load_scale("cpu"), small, ["first", "second"])
+    reasons = " / ".join(plan.left_out)
+    assert "swap-ith:64" in reasons
+    assert "within-superclasses: the dataset names no superclasses" in reasons
+    assert "IPC 10: the smallest class has 8 images" in reasons
+    assert "drop-class:50: there are 10 classes" in reasons
+    assert plan.grids["swap"]["labels"] == ["swap-ith:1", "swap-ith:2", "swap-ith:4"]
+    assert plan.grids["expert-epoch"]["ipc"] == [1, 2, 5]
+    assert "long" not in plan.grids
+
+
+@pytest.mark.parametrize(
+    ("side", "model", "resolution"),
+    [
+        (28, "convnet-d3", None),
+        (32, "convnet-d3", None),
+        (64, "convnet-d4", None),
+        (224, "convnet-d4", 64),
+        (None, "convnet-d4", 64),
+    ],
+)
+def test_the_network_follows_from_the_images(side, model, resolution):
+    assert architecture(Scale(), dataset(side=side)) == (model, resolution)
+
+
+def test_a_dataset_on_which_nothing_fits_is_refused():
+    scale = Scale.model_validate({"experiments": {"a": {"ipc": [50]}}})
+    with pytest.raises(UsageError, match="smallest class has 3 images"):
+        fit_to(scale, dataset(per_class=3), ["first"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"experiments": {"a": {"ipc": [1], "expert_epochs": [99]}}}, "trained for 41 epochs"),
+        ({"label_epochs": [1], "experiments": {}}, "label_epochs lacks"),
+        ({"experiments": {"a": {"ipc": [1], "experts": [3]}}}, "more than the 1 experts"),
+        ({"student": {"steps": 3, "epochs": 2}}, "not in both"),
+        ({"experimentz": {}}, "did you mean experiments"),
+    ],
+)
+def test_a_scale_that_contradicts_itself_is_refused(content, complaint, tmp_path):
+    file = tmp_path / "scale.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigurationError, match=complaint):
+        load_scale(file)
+
+
+def test_an_experiments_own_length_replaces_the_scales():
+    plan = fit_to(load_scale("cpu"), dataset(), ["first", "second"])
+    assert plan.grids["long"]["by_ipc"] == {10: {"epochs": 3000}}
+    assert plan.grids["long"]["expert_epochs"] == [36]
