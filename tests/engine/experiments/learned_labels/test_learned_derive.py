@@ -1,0 +1,167 @@
+"""Labels from the images alone: what they are made of, their entropy, their place in a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import beton_builder
+import engine
+import labelstore
+from cli.main import main
+from engine.errors import UsageError
+from engine.experiments.learned_labels.derive import (
+    LEAD,
+    ClassDistances,
+    epoch_of,
+    similarity_labels,
+    temperature_of_entropy,
+)
+from engine.training.progress import no_progress
+
+seeds = st.integers(0, 10_000)
+
+
+def distances_of(seed: int, n: int = 30, k: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.gamma(3.0, 20.0, (n, k)).astype(np.float32), rng.integers(0, k, n)
+
+
+def normalised_images(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (n, c, h, w), their classes and which of them are validation's."""
+    dataset = beton_builder.open_dataset(data)
+    beton = dataset.split("train")
+    images = np.stack([beton.image(i) for i in range(beton.num_samples)]) / 255
+    normal = ((images - dataset.mean) / dataset.std).astype(np.float32).transpose(0, 3, 1, 2)
+    held = np.isin(np.arange(len(images)), dataset.validation_indices)
+    return normal, np.asarray(beton.labels), held
+
+
+@given(seeds, st.floats(1.0, 200.0))
+def test_rows_sum_to_one_and_the_true_class_leads(seed: int, temperature: float) -> None:
+    distances, labels = distances_of(seed)
+    p = similarity_labels(distances, labels, temperature)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
+    rows = np.arange(len(p))
+    others = p.copy()
+    others[rows, labels] = 0
+    assert (p[rows, labels] >= LEAD * others.max(axis=1) - 1e-12).all()
+
+
+@given(seeds)
+def test_the_other_classes_keep_the_proportions_of_a_softmax(seed: int) -> None:
+    distances, labels = distances_of(seed)
+    p = similarity_labels(distances, labels, 50.0)
+    plain = scipy.special.softmax(-distances.astype(np.float64) / 50.0, axis=1)
+    for row, true in enumerate(labels):
+        others = np.arange(distances.shape[1]) != true
+        ratio = p[row, others] / plain[row, others]
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
+    leading = plain[np.arange(len(p)), labels] >= LEAD * np.sort(plain, axis=1)[:, -2]
+    np.testing.assert_allclose(p[leading], plain[leading], rtol=1e-9)
+
+
+@given(seeds, st.floats(0.9, 1.7))
+def test_the_temperature_gives_the_entropy_that_was_asked_for(seed: int, nats: float) -> None:
+    distances, labels = distances_of(seed)
+    p = similarity_labels(distances, labels, temperature_of_entropy(distances, labels, nats))
+    assert scipy.stats.entropy(p.T).mean() == pytest.approx(nats, abs=1e-4)
+
+
+def test_an_entropy_that_can_not_be_had_is_refused_with_the_range() -> None:
+    distances, labels = distances_of(0)
+    with pytest.raises(UsageError, match=r"0\.\d\d to 1\.79 nats"):
+        temperature_of_entropy(distances, labels, 1.8)
+    with pytest.raises(UsageError, match="hundredths"):
+        epoch_of(1.234)
+
+
+def test_labels_in_the_store_are_those_of_mean_images(small_data: Path, tmp_path: Path) -> None:
+    result = engine.derive_labels(small_data, tmp_path / "labels.zarr", entropies=[0.7, 1.0])
+    images, labels, held = normalised_images(small_data)
+    means = np.stack([images[(labels == c) & ~held].mean(axis=0) for c in range(3)])
+    distances = ((images[:, None] - means[None]).astype(np.float64) ** 2).sum(axis=(2, 3, 4))
+    view = labelstore.open_store(tmp_path / "labels.zarr").view("class-mean-images")
+    assert view.epochs == (70, 100)
+    for row, nats in zip(result["table"], (0.7, 1.0), strict=True):
+        expected = similarity_labels(distances, labels, row["temperature"])
+        found = view.probabilities(row["epoch"], np.arange(len(labels)))
+        np.testing.assert_allclose(found, expected, atol=3e-3)
+        assert row["mean_entropy"] == pytest.approx(nats, abs=5e-3)
+
+
+def test_random_features_are_those_before_the_last_layer(small_data: Path) -> None:
+    dataset = beton_builder.open_dataset(small_data)
+    distances = ClassDistances(
+        dataset,
+        "random-features",
+        model="convnet-d2-w8",
+        resolution=16,
+        seed=4,
+        progress=no_progress,
+    )
+    images, labels, held = normalised_images(small_data)
+    network = distances.features
+    assert network is not None
+    with torch.no_grad():
+        features = network.features(torch.from_numpy(images)).flatten(1).numpy()
+    means = np.stack([features[(labels == c) & ~held].mean(axis=0) for c in range(3)])
+    expected = ((features[:, None] - means[None]) ** 2).sum(axis=2)
+    found = distances(np.arange(len(images)))
+    centred = [d - d.mean(axis=1, keepdims=True) for d in (found, expected)]
+    np.testing.assert_allclose(*centred, rtol=1e-3, atol=1e-3)
+
+
+def test_deriving_again_adds_only_what_is_missing(small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.zarr"
+    plan = engine.derive_labels(small_data, out, entropies=[0.7], dry_run=True)
+    assert plan["epochs"] == [70]
+    assert not out.exists()
+    engine.derive_labels(small_data, out, entropies=[0.7])
+    more = engine.derive_labels(small_data, out, entropies=[0.7, 0.9])
+    assert [row["status"] for row in more["table"]] == ["finished already", "imported"]
+    assert engine.derive_labels(small_data, out, entropies=[0.9])["status"] == "finished already"
+
+
+def test_a_sweep_takes_them_for_one_more_expert(small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.zarr"
+    options = ["--method", "random-features", "--model", "convnet-d2-w8", "--entropy", "0.7,1.0"]
+    assert main(["derive-labels", "--data", str(small_data), "--out", str(out), *options]) == 0
+    result = engine.sweep_students(
+        small_data,
+        out,
+        tmp_path / "sweep",
+        ipc=[1],
+        expert_epochs=[70, 100],
+        seeds=[0],
+        overrides={
+            "labels": ["soft"],
+            "student.model": "convnet-d2-w8",
+            "student.epochs": 2,
+            "student.precision": "fp32",
+        },
+    )
+    assert result["failed"] == 0
+    assert result["trials"] == 2
+
+
+def test_a_list_of_words_is_no_entropy(small_data: Path, capsys) -> None:
+    code = main(["derive-labels", "--data", str(small_data), "--out", "x", "--entropy", "much"])
+    assert code == 2
+    assert "'much'" in capsys.readouterr().err
+
+
+def test_json_says_what_was_derived(small_data: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "labels.zarr"
+    arguments = ["--data", str(small_data), "--out", str(out), "--entropy", "1", "--json"]
+    assert main(["derive-labels", *arguments]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["table"][0]["epoch"] == 100
