@@ -13,7 +13,7 @@ from engine.report.tables import Row
 MOST_NAMED = 8  # IPCs in a sentence; the table has all
 
 
-def best_epoch_view(panel: Panel, number: int) -> Table | None:
+def best_epoch_view(panel: Panel) -> Table | None:
     """A row per IPC: the best expert epoch and how sure it is; None where there was no choice."""
     found = best_epochs(panel)
     if not found:
@@ -42,7 +42,7 @@ def best_epoch_view(panel: Panel, number: int) -> Table | None:
                     if contest.plausible is None
                     else "epochs that can’t be ruled out as the best",
                 ),
-                accuracy_entry(each.choice.cell, "final", number),
+                accuracy_entry(each.choice.cell, "final"),
                 Entry(
                     text=_compared(each),
                     title=f"measured: {', '.join(map(str, each.compared))}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from engine.analysis.cells import Cell, spread_meaning
+from engine.analysis.cells import Cell, runs, spread_meaning
 from engine.analysis.grid import Panel
 from engine.report import numbers
 
@@ -17,7 +17,7 @@ class Entry:
     text: str
     title: str = ""
     anchor: str = ""
-    style: str = ""  # "", "best", "muted" or "words"
+    style: str = ""  # of "best", "muted" and "words", blanks between them
     shade: float | None = None
 
 
@@ -35,7 +35,7 @@ class Table:
     def word_columns(self) -> list[bool]:
         """Which columns hold words (set left) rather than numbers (set right)."""
         columns = range(len(self.columns))
-        return [any(row[i].style == "words" for row in self.rows) for i in columns]
+        return [any("words" in row[i].style.split() for row in self.rows) for i in columns]
 
     @property
     def group_starts(self) -> list[bool]:
@@ -48,7 +48,6 @@ class Table:
 def accuracy_entry(
     cell: Cell,
     measure: str,
-    number: int,
     *,
     split: str = "test",
     best: bool = False,
@@ -62,25 +61,23 @@ def accuracy_entry(
             return absent()
         if cell.failed:
             title = f"{len(cell.failed)} runs failed"
-            return Entry(
-                text=numbers.FAILED, title=title, anchor=cell_anchor(cell, number), style="muted"
-            )
+            return Entry(text=numbers.FAILED, title=title, anchor=cell_anchor(cell), style="muted")
         return missing_entry(cell)
     ids = ", ".join(trial.id[:12] for trial in cell.trials)
     is_unusual = usual_n is not None and summary.n != usual_n
     return Entry(
         text=numbers.accuracy(summary) + (f" (n = {summary.n})" if is_unusual else ""),
         title=f"{numbers.accuracy_in_full(summary)}; trials {ids}",
-        anchor=cell_anchor(cell, number),
+        anchor=cell_anchor(cell),
         style="best" if best else "",
         shade=shade,
     )
 
 
-def cell_anchor(cell: Cell, number: int) -> str:
-    """Where the page lists the trials of a cell of panel `number`."""
-    epoch = "hard" if cell.expert_epoch is None else f"epoch-{cell.expert_epoch}"
-    return f"trials-{number}-ipc-{cell.ipc}-{epoch}"
+def cell_anchor(cell: Cell) -> str:
+    """Where the page lists the runs of a cell; empty where there are none."""
+    every = runs(cell)
+    return f"trials-{every[0].id}" if every else ""
 
 
 def plus_minus_legend(cells: Sequence[Cell]) -> str:

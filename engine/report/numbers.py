@@ -60,6 +60,13 @@ def gain(found: Difference | None) -> str:
     return NOT_MEASURED if found is None else signed(100 * found.mean)
 
 
+def gain_with_interval(found: Difference) -> str:
+    """A difference with its 95 % interval, in points: "+10.5 (9.8 to 11.2)"."""
+    if found.ci_low is None or found.ci_high is None:
+        return gain(found)
+    return f"{gain(found)} ({signed(100 * found.ci_low)} to {signed(100 * found.ci_high)})"
+
+
 def gain_in_full(found: Difference) -> str:
     """The tooltip of a difference: two decimals, the interval and whether runs were paired."""
     text = f"{signed(100 * found.mean, 2)} percentage points"

@@ -7,11 +7,11 @@ trials, which the browser unfolds; the tooltip has the same ids for those who on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -24,6 +24,10 @@ from engine.report.entries import Table, cell_anchor
 from engine.report.sweeps import Results
 from engine.report.tables import last_line, seeds_in_words
 
+if TYPE_CHECKING:
+    from engine.report.experiments import Experiment, Finding
+    from engine.report.headline import Card
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnFigure:
@@ -32,7 +36,7 @@ class DrawnFigure:
     name: str
     svg: str
     caption: str
-    about: str  # "accuracy" or "best epoch"
+    about: str  # "accuracy", "best epoch" or "experiment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,26 +56,56 @@ class PanelPage:
     figures: tuple[DrawnFigure, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExperimentPage:
+    """What the page shows of one experiment."""
+
+    experiment: Experiment
+    finding: Finding
+    figures: tuple[DrawnFigure, ...]
+
+
 def render(
     results: Results,
     panels: Sequence[Panel],
     pages: Sequence[PanelPage],
+    sections: Sequence[ExperimentPage],
+    *,
     experts: Table,
     problems: Table,
+    cards: Sequence[Card] = (),
+    explorer: str = "",
+    notes: Sequence[str] = (),
 ) -> str:
-    """The page as HTML: `pages` of the panels that have runs, the facts of all `panels`."""
+    """The page as HTML: `pages` and `sections` of what has runs, the facts of all `panels`."""
     here = files("engine.report")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((here / "report.html.j2").read_text("utf-8"))
+    fixed = (pages[0].panel if pages else panels[0]).fixed
+    listed = _Listing()
     return template.render(
         dataset=results.dataset_name,
         css=Markup((here / "report.css").read_text("utf-8")),
-        facts=facts(results, panels),
-        settings=_student_settings(pages[0].panel.fixed),
+        facts=facts(results, panels, fixed),
+        settings=_student_settings(fixed),
         lead=_lead(results),
-        notes=results.notes,
+        notes=notes,
+        cards=cards,
+        explorer=Markup(explorer),
+        sections=[
+            {
+                "anchor": section.experiment.name,
+                "title": section.experiment.title,
+                "question": section.experiment.question,
+                "source": section.experiment.source,
+                "sentences": section.finding.sentences,
+                "tables": [(table.name, table.view) for table in section.finding.tables],
+                "figures": [_figure_context(figure) for figure in section.figures],
+            }
+            for section in sections
+        ],
         panels=[
             {
                 "number": page.number,
@@ -81,20 +115,21 @@ def render(
                 "growth": page.growth,
                 "grids": page.grids,
                 "figures": {
-                    about: [
-                        {"svg": Markup(figure.svg), "caption": figure.caption, "name": figure.name}
-                        for figure in page.figures
-                        if figure.about == about
-                    ]
+                    about: [_figure_context(f) for f in page.figures if f.about == about]
                     for about in ("accuracy", "best epoch")
                 },
-                "cells": [
-                    _cell_context(cell, page.number)
-                    for cell in page.panel.cells.values()
-                    if runs(cell)
-                ],
             }
             for page in pages
+        ],
+        trials=[
+            *(
+                (
+                    numbers.settings(page.panel.axes) or "The main grid",
+                    listed.new(page.panel.cells.values()),
+                )
+                for page in pages
+            ),
+            *((each.experiment.title, listed.new(each.finding.cells)) for each in sections),
         ],
         experts=experts,
         problems=problems,
@@ -102,10 +137,35 @@ def render(
     )
 
 
-def facts(results: Results, panels: Sequence[Panel]) -> list[tuple[str, str]]:
-    """How the numbers were made: (term, text) pairs, only those that the trials record."""
+def _figure_context(figure: DrawnFigure) -> dict[str, Any]:
+    return {"svg": Markup(figure.svg), "caption": figure.caption, "name": figure.name}
+
+
+class _Listing:
+    """The lists of trials under the page: every cell once, where it comes first."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def new(self, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+        """Those of `cells` that have runs and were not listed yet."""
+        found = []
+        for cell in cells:
+            anchor = cell_anchor(cell)
+            if anchor and anchor not in self._told:
+                self._told.add(anchor)
+                found.append(_cell_context(cell))
+        return found
+
+
+def facts(
+    results: Results, panels: Sequence[Panel], fixed: Mapping[str, Value]
+) -> list[tuple[str, str]]:
+    """How the numbers were made: (term, text) pairs, only those that the trials record.
+
+    `fixed`: the settings that the main grid has throughout.
+    """
     trials = results.trials
-    fixed = panels[0].fixed
     done = [trial for trial in trials if trial.done]
     not_run = sum(len(seeds) for *_, seeds in missing_runs(panels))
     counted = [f"{len(done)} done", f"{len(trials) - len(done)} failed", f"{not_run} not run"]
@@ -173,11 +233,24 @@ def _student_settings(fixed: Mapping[str, Value]) -> list[tuple[str, str]]:
     ]
 
 
-def _cell_context(cell: Cell, number: int) -> dict[str, Any]:
-    what = "hard labels" if cell.expert_epoch is None else f"expert epoch {cell.expert_epoch}"
+def _cell_context(cell: Cell) -> dict[str, Any]:
+    axes = runs(cell)[0].axes
+    words = [f"IPC {cell.ipc}"]
+    words.append(
+        f"expert epoch {cell.expert_epoch}"
+        if cell.expert_epoch is not None
+        else str(axes.get("transform") or "hard labels")
+    )
+    if cell.expert_epoch is not None and axes.get("transform") not in (None, "soft"):
+        words.append(str(axes["transform"]))
+    words += [
+        numbers.setting(name, axes[name])
+        for name, plain in (("selection", "random"), ("temperature", 1.0), ("ensemble", None))
+        if axes.get(name) not in (None, plain)
+    ]
     return {
-        "anchor": cell_anchor(cell, number),
-        "heading": f"IPC {cell.ipc}, {what}",
+        "anchor": cell_anchor(cell),
+        "heading": ", ".join(words),
         "runs": [_run_context(trial) for trial in runs(cell)],
     }
 

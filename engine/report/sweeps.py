@@ -47,6 +47,8 @@ class Results:
     trials: tuple[Trial, ...]
     asked: tuple[AskedCell, ...]  # what the sweeps were last asked for
     notes: tuple[str, ...]  # what a reader of the report must know about the joining
+    classes: tuple[str, ...] = ()
+    places: tuple[tuple[str, str], ...] = ()  # dataset and label store of each sweep that has both
 
 
 def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = None) -> Results:
@@ -113,7 +115,15 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
         trials=tuple(trials.values()),
         asked=tuple(cell for cells in asked for cell in cells),
         notes=tuple(notes),
+        classes=tuple(str(name) for name in dataset.get("classes") or ()),
+        places=tuple(dict.fromkeys(place for head in heads for place in _places(head))),
     )
+
+
+def _places(head: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = head.get("sources") or {}
+    data, labels = found.get("data"), found.get("labels")
+    return [(str(data), str(labels))] if data and labels else []
 
 
 def _read_head(folder: Path) -> dict[str, Any]:

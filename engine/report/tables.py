@@ -43,15 +43,15 @@ def main_rows(panels: Sequence[Panel]) -> list[Row]:
                 "n_hard": len(hard.trials),
             }
             for measure in MEASURES:
-                row |= _summary(f"soft_{measure}", soft.summary(measure))
-                row |= _summary(f"hard_{measure}", hard.summary(measure))
-                row |= _difference(f"gain_{measure}", soft.gain_over(hard, measure))
+                row |= summary_columns(f"soft_{measure}", soft.summary(measure))
+                row |= summary_columns(f"hard_{measure}", hard.summary(measure))
+                row |= difference_columns(f"gain_{measure}", soft.gain_over(hard, measure))
             row["papers_expert_epoch"] = papers.cell.expert_epoch if papers else None
             optimistic = papers.cell.summary("max_on_test") if papers else None
-            row |= _summary("papers_soft_max_on_test", optimistic)
+            row |= summary_columns("papers_soft_max_on_test", optimistic)
             row["spread_over"] = soft.spread
-            row["soft_trials"] = _ids(soft.trials)
-            row["hard_trials"] = _ids(hard.trials)
+            row["soft_trials"] = trial_ids(soft.trials)
+            row["hard_trials"] = trial_ids(hard.trials)
             rows.append(row)
     return rows
 
@@ -73,10 +73,13 @@ def grid_rows(panels: Sequence[Panel]) -> list[Row]:
             }
             for measure in MEASURES:
                 summary = cell.summary(measure)
-                row |= {f"n_{measure}": summary.n if summary else 0, **_summary(measure, summary)}
-            row |= _summary("selected_validation", cell.summary("selected", "validation"))
+                row |= {
+                    f"n_{measure}": summary.n if summary else 0,
+                    **summary_columns(measure, summary),
+                }
+            row |= summary_columns("selected_validation", cell.summary("selected", "validation"))
             row["spread_over"] = cell.spread
-            row["trials"] = _ids(cell.trials)
+            row["trials"] = trial_ids(cell.trials)
             rows.append(row)
     return rows
 
@@ -183,12 +186,14 @@ def _trial_order(trial: Trial) -> tuple[Any, ...]:
     return (trial.ipc, trial.labels, trial.expert_epoch or 0, trial.seeds, trial.id)
 
 
-def _summary(prefix: str, summary: Summary | None) -> Row:
+def summary_columns(prefix: str, summary: Summary | None) -> Row:
+    """Mean, spread and interval as columns; None for all where nothing was measured."""
     keys = ("mean", "std", "std_within", "std_between", "ci_low", "ci_high")
     return {f"{prefix}_{key}": getattr(summary, key) if summary else None for key in keys}
 
 
-def _difference(prefix: str, found: Difference | None) -> Row:
+def difference_columns(prefix: str, found: Difference | None) -> Row:
+    """A difference, its interval and its pairs as columns."""
     return {
         f"{prefix}_mean": found.mean if found else None,
         f"{prefix}_ci_low": found.ci_low if found else None,
@@ -197,5 +202,6 @@ def _difference(prefix: str, found: Difference | None) -> Row:
     }
 
 
-def _ids(trials: Sequence[Trial]) -> str:
+def trial_ids(trials: Sequence[Trial]) -> str:
+    """Ids with blanks between them."""
     return " ".join(trial.id for trial in trials)

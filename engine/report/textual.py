@@ -1,4 +1,4 @@
-"""Tables as CSV and Markdown text, and as the rows of a console table."""
+"""Tables as CSV, Markdown and LaTeX text, and as the rows of a console table."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ def to_markdown(tables: Sequence[tuple[str, Table]]) -> str:
     return "\n".join(parts)
 
 
+def to_latex(tables: Sequence[tuple[str, Table]]) -> str:
+    """(heading, table) pairs as plain `tabular` environments that need no package."""
+    parts = []
+    for heading, table in tables:
+        columns = "".join("l" if words else "r" for words in table.word_columns)
+        lines = [f"% {' '.join(heading.split())}", f"\\begin{{tabular}}{{{columns}}}", r"\hline"]
+        if table.groups:
+            spans = [f"\\multicolumn{{{n}}}{{l}}{{{_latex(name)}}}" for name, n in table.groups]
+            lines.append(_latex_line(spans))
+        lines += [_latex_line([_latex(name) for name in table.columns]), r"\hline"]
+        for row in table.rows:
+            texts = [(_latex(entry.text), "best" in entry.style.split()) for entry in row]
+            lines.append(_latex_line([f"\\textbf{{{t}}}" if b and t else t for t, b in texts]))
+        lines += [r"\hline", r"\end{tabular}", *(f"% {text}" for text in table.legend), ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
 def to_console(tables: Sequence[tuple[dict[str, str], Table]]) -> list[dict[str, str]]:
     """(settings, table) pairs as one list of rows: column → text, settings first."""
     return [
@@ -60,7 +78,7 @@ def _line(fields: Sequence[str]) -> str:
 
 
 def _bold(text: str, style: str) -> str:
-    return f"**{_escaped(text)}**" if style == "best" else _escaped(text)
+    return f"**{_escaped(text)}**" if "best" in style.split() and text else _escaped(text)
 
 
 def _escaped(text: str) -> str:
@@ -68,6 +86,48 @@ def _escaped(text: str) -> str:
     for sign in "\\`*_[]|":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "·": r"$\cdot$",
+    "×": r"$\times$",
+    "†": r"$\dagger$",
+    "→": r"$\to$",
+    "‖": r"$\Vert$",
+    "²": "$^2$",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "\u00a0": "~",
+}
+"""Signs that LaTeX reads as something else, or that need a package to be set as they are."""
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def _latex_line(fields: Sequence[str]) -> str:
+    return " & ".join(fields) + r" \\"
 
 
 def _spaced(lines: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ from engine.report.tables import NO_CELL, problem_rows
 MOST_PROBLEMS = 60  # rows on the page; the CSV has all
 
 
-def main_view(panel: Panel, number: int) -> Table:
+def main_view(panel: Panel) -> Table:
     """The main table: a row per IPC, soft against hard labels under three accuracies.
 
     Where no hard labels were asked for, their columns are left out.
@@ -67,14 +67,14 @@ def main_view(panel: Panel, number: int) -> Table:
         ]
         for measure in MEASURES:
             by_kind = {
-                "soft": accuracy_entry(shown, measure, number, best=True),
-                "hard": accuracy_entry(hard, measure, number),
+                "soft": accuracy_entry(shown, measure, best=True),
+                "hard": accuracy_entry(hard, measure),
                 "gain": _gain_entry(shown, hard, measure),
             }
             row += [by_kind[kind] for kind in kinds]
         row += [
             Entry(text=str(papers.cell.expert_epoch)) if papers else no_choice,
-            accuracy_entry(papers.cell, "max_on_test", number) if papers else no_choice,
+            accuracy_entry(papers.cell, "max_on_test") if papers else no_choice,
         ]
         rows.append(tuple(row))
     settings = tuple(numbers.setting_name(name) for name in by_ipc)
@@ -114,7 +114,7 @@ _CHOSEN = {
 }
 
 
-def grid_view(panel: Panel, number: int, measure: str, split: str = "test") -> Table:
+def grid_view(panel: Panel, measure: str, split: str = "test") -> Table:
     """One accuracy over the full grid: a row per expert epoch and hard labels, a column per IPC."""
     what = f"{split.capitalize()} accuracy, {numbers.MEASURE_NAMES[measure]}"
     summaries = {key: cell.summary(measure, split) for key, cell in panel.cells.items()}
@@ -135,7 +135,6 @@ def grid_view(panel: Panel, number: int, measure: str, split: str = "test") -> T
                 accuracy_entry(
                     cell or NO_CELL,
                     measure,
-                    number,
                     split=split,
                     best=(ipc, epoch) in chosen,
                     shade=summary.mean / top if summary else None,

@@ -1,32 +1,40 @@
 """`write_report`: from sweep folders to a folder that a browser opens.
 
-Read the sweeps, sort the trials into panels, compute, draw, render; then write everything at once.
-Half a second of work for 60 trials, most of it matplotlib's.
+Read the sweeps; let every experiment say what it finds; sort what no experiment shows into panels;
+draw, render; then write everything at once.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.analysis.asked import AskedCell
 from engine.analysis.best_epoch import best_epochs
 from engine.analysis.grid import Panel, missing_runs, split_into_panels
-from engine.analysis.trials import MEASURES
+from engine.analysis.trials import MEASURES, Trial, Value
 from engine.errors import UsageError
 from engine.records import content_id
 from engine.report import numbers, tables, textual, views
 from engine.report.best_epoch import best_epoch_rows, best_epoch_view, growth_sentences
 from engine.report.entries import Table
+from engine.report.explorer_place import explorer_of
 from engine.report.publish import check_destination, publish
+from engine.report.sources import read_others, sort_folders
 from engine.report.sweeps import Progress, Results, read_sweeps
 
 if TYPE_CHECKING:
-    from engine.report.page import PanelPage
+    from matplotlib.figure import Figure
 
-FORMAT = 1
+    from engine.report.experiments import Evidence, Experiment, Finding
+    from engine.report.headline import Card
+    from engine.report.page import DrawnFigure, PanelPage
+
+FORMAT = 2
 """Version of the layout of a report's folder."""
 
 
@@ -34,36 +42,46 @@ def write_report(
     sweeps: Sequence[str | Path],
     out: str | Path,
     *,
+    data: str | Path | None = None,
+    labels: str | Path | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the report of one or more sweeps of one dataset to the folder `out`.
 
-    `out` gets `index.html` (self-contained), `figures/*.svg|png`, `tables/*.csv|md` and, last,
+    `sweeps` may also name evaluations of distilled sets and learned labels of the same dataset.
+    `data` and `labels` say where the dataset and its label store lie, for the label explorer;
+    without them they are looked for where the sweeps say that they read them.
+
+    `out` gets `index.html` (self-contained), `figures/*.svg|png`, `tables/*.csv|md|tex` and, last,
     `manifest.json`; an earlier report there is replaced as a whole. The same trials give the same
     bytes. With `dry_run` nothing is written and the answer says what would be.
 
     Returns {"kind", "id", "path", "index", "dataset", "trials": {"done", "failed", "not_run"},
-    "panels", "files", "notes", "table": rows of text as `main_table` gives them, "dry_run"}; the
-    numbers behind them are in `tables/*.csv`.
+    "panels", "experiments": names of those that the trials hold something of, "headline": the main
+    numbers in words, "files", "notes", "table": rows of text as `main_table` gives them,
+    "dry_run"}; the numbers behind them are in `tables/*.csv`.
 
     Raises:
         UsageError: no sweep was named, or something that is no report lies at `out`.
         ArtefactError: a sweep is missing, has no trial or lacks a key; the disk is full.
         DamageError: a record's content does not match its checksum.
-        MismatchError: the sweeps are of different datasets.
+        MismatchError: the sweeps, or what was named beside them, are of different datasets.
     """
-    results = read_sweeps(sweeps, progress=progress)
-    panels = split_into_panels(results.trials, results.asked)
+    gathered = _gather(sweeps, progress)
+    results, panels = gathered.results, gathered.panels
     out = Path(out).resolve()
     check_destination(out)
     _refuse_sweep_as_destination(sweeps, out)
-    identity = _identity(results)
+    identity = _identity(gathered)
+    notes = list(results.notes)
     if dry_run:
-        names = sorted([*_file_names(panels), "manifest.json"])
+        names = sorted([*_file_names(gathered), "manifest.json"])
     else:
-        built = _build(results, panels, progress)
-        publish(built, _manifest(results, identity), out)
+        explorer, note = explorer_of(results, data, labels)
+        notes += [note] if note else []
+        built = _build(gathered, explorer, notes, progress)
+        publish(built, _manifest(gathered, identity), out)
         names = sorted([*built, "manifest.json"])
     done = sum(trial.done for trial in results.trials)
     return {
@@ -75,14 +93,61 @@ def write_report(
         "trials": {
             "done": done,
             "failed": len(results.trials) - done,
-            "not_run": sum(len(seeds) for *_, seeds in missing_runs(panels)),
+            "not_run": sum(len(seeds) for *_, seeds in missing_runs(gathered.everything)),
         },
         "panels": len(_with_runs(panels)),
+        "experiments": [experiment.name for experiment, _ in gathered.findings],
+        "headline": [f"{card.number} {card.what} ({card.note})" for card in gathered.cards],
         "files": names,
-        "notes": list(results.notes),
+        "notes": notes,
         "table": _console_rows(panels),
         "dry_run": dry_run,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gathered:
+    """What a report will say. `panels`: of what no experiment shows; `everything`: of all."""
+
+    results: Results
+    evidence: Evidence
+    findings: list[tuple[Experiment, Finding]]
+    panels: list[Panel]
+    everything: list[Panel]
+    cards: list[Card]
+
+
+def _gather(folders: Sequence[str | Path], progress: Progress | None) -> _Gathered:
+    from engine.report.experiments import run_experiments
+    from engine.report.experiments.conditions import PLAIN, key_of
+    from engine.report.experiments.evidence import evidence_of
+    from engine.report.figures import measured
+    from engine.report.headline import headline
+
+    sources = sort_folders(folders)
+    results = read_sweeps(sources.sweeps, progress=progress)
+    evaluated, learned = read_others(sources, results.dataset_id)
+    everything = split_into_panels(results.trials, results.asked)
+    evidence = evidence_of(
+        results, measured(everything) or ("final", "test"), evaluated=evaluated, learned=learned
+    )
+    findings = run_experiments(evidence)
+    taken = frozenset[Any]().union(*(finding.takes for _, finding in findings))
+    # Records of different ages mention different axes and mean the same.
+    places: list[Trial | AskedCell] = [*results.trials, *results.asked]
+    mentioned = {name for each in places for name in each.axes}
+    usual = {name: value for name, value in PLAIN.items() if name in mentioned}
+    trials = [_filled(t, usual) for t in results.trials if key_of(t) not in taken]
+    asked = [_filled(cell, usual) for cell in results.asked if key_of(cell) not in taken]
+    panels = split_into_panels(trials, asked)
+    return _Gathered(
+        results=results,
+        evidence=evidence,
+        findings=findings,
+        panels=panels,
+        everything=everything,
+        cards=headline(evidence, panels),
+    )
 
 
 def main_table(
@@ -94,8 +159,7 @@ def main_table(
     under the three accuracies, and the gain in the final one; the page and `tables/` have the
     rest. Raises as `write_report` does when reading.
     """
-    results = read_sweeps(sweeps, progress=progress)
-    return _console_rows(split_into_panels(results.trials, results.asked))
+    return _console_rows(_gather(sweeps, progress).panels)
 
 
 def _with_runs(panels: Sequence[Panel]) -> list[Panel]:
@@ -120,9 +184,9 @@ def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
         [
             (
                 {numbers.setting_name(k): numbers.setting_value(v) for k, v in panel.axes.items()},
-                views.main_view(panel, number),
+                views.main_view(panel),
             )
-            for number, panel in enumerate(_with_runs(panels), 1)
+            for panel in _with_runs(panels)
         ]
     )
     return [
@@ -135,119 +199,166 @@ def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
     ]
 
 
+def _filled(place: Any, usual: Mapping[str, Value]) -> Any:
+    """A run, or a cell asked for, with the axes that it does not mention; hard labels have none."""
+    if place.labels == "hard":
+        usual = {name: value for name, value in usual.items() if name == "selection"}
+    lacking = {name: value for name, value in usual.items() if name not in place.axes}
+    return replace(place, axes={**place.axes, **lacking}) if lacking else place
+
+
 def _build(
-    results: Results, panels: Sequence[Panel], progress: Progress | None
+    gathered: _Gathered, explorer: str, notes: Sequence[str], progress: Progress | None
 ) -> dict[str, bytes]:
     """Every file of the report but the manifest: relative path → content."""
     from engine.report import figures
     from engine.report.drawings import drawings_of
-    from engine.report.page import DrawnFigure, PanelPage, render
+    from engine.report.page import ExperimentPage, PanelPage, render
 
     files: dict[str, bytes] = {}
+    drawn = figures.measured(gathered.everything)
+    shown = _with_runs(gathered.panels)
+    total = len(shown) + len(gathered.findings)
+
+    def say(done: int) -> None:
+        if progress is not None:
+            progress("draw figures", done, total)
+
     pages = []
-    drawn = figures.measured(panels)
-    shown = _with_runs(panels)
     for number, panel in enumerate(shown, 1):
         pictures = []
         for drawing in drawings_of(panel, drawn):
             assert drawn is not None
-            figure = drawing.draw(panel, results.dataset_name, drawn)
+            figure = drawing.draw(panel, gathered.results.dataset_name, drawn)
             stem = _figure_stem(drawing.name, number, len(shown))
-            files[f"figures/{stem}.svg"] = figures.svg(figure)
-            files[f"figures/{stem}.png"] = figures.png(figure)
-            svg = figures.inline(files[f"figures/{stem}.svg"], stem.replace("_", "-"))
-            pictures.append(
-                DrawnFigure(name=stem, svg=svg, caption=drawing.caption(panel), about=drawing.about)
-            )
+            pictures.append(_draw(files, figure, stem, drawing.caption(panel), drawing.about))
         pages.append(
             PanelPage(
                 number=number,
                 panel=panel,
-                main=views.main_view(panel, number),
-                best_epoch=best_epoch_view(panel, number),
+                main=views.main_view(panel),
+                best_epoch=best_epoch_view(panel),
                 growth=tuple(growth_sentences(panel)),
-                grids=_grids(panel, number),
+                grids=_grids(panel),
                 figures=tuple(pictures),
             )
         )
-        if progress is not None:
-            progress("draw figures", number, len(shown))
-    page = render(results, panels, pages, views.expert_view(results), views.problem_view(panels))
+        say(number)
+    sections = []
+    for number, (experiment, finding) in enumerate(gathered.findings, len(shown) + 1):
+        drawings = tuple(
+            _draw(files, picture.draw(), picture.name, picture.caption, "experiment")
+            for picture in finding.pictures
+        )
+        sections.append(ExperimentPage(experiment=experiment, finding=finding, figures=drawings))
+        say(number)
+    page = render(
+        gathered.results,
+        gathered.everything,
+        pages,
+        sections,
+        experts=views.expert_view(gathered.results),
+        problems=views.problem_view(gathered.everything),
+        cards=gathered.cards,
+        explorer=explorer,
+        notes=notes,
+    )
     files["index.html"] = page.encode()
-    files |= _table_files(results, panels, pages)
-    return files
+    return files | _table_files(gathered, pages)
 
 
-def _grids(panel: Panel, number: int) -> tuple[Table, ...]:
-    grids = [views.grid_view(panel, number, measure) for measure in MEASURES]
+def _draw(
+    files: dict[str, bytes], figure: Figure, stem: str, caption: str, about: str
+) -> DrawnFigure:
+    """Add a figure's files; returns it ready for the page."""
+    from engine.report import figures
+    from engine.report.page import DrawnFigure
+
+    files[f"figures/{stem}.svg"] = figures.svg(figure)
+    files[f"figures/{stem}.png"] = figures.png(figure)
+    svg = figures.inline(files[f"figures/{stem}.svg"], stem.replace("_", "-"))
+    return DrawnFigure(name=stem, svg=svg, caption=caption, about=about)
+
+
+def _grids(panel: Panel) -> tuple[Table, ...]:
+    grids = [views.grid_view(panel, measure) for measure in MEASURES]
     if any(cell.summary("selected", "validation") for cell in panel.cells.values()):
-        grids.append(views.grid_view(panel, number, "selected", "validation"))
+        grids.append(views.grid_view(panel, "selected", "validation"))
     return tuple(grids)
 
 
-def _table_files(
-    results: Results, panels: Sequence[Panel], pages: Sequence[PanelPage]
-) -> dict[str, bytes]:
+def _table_files(gathered: _Gathered, pages: Sequence[PanelPage]) -> dict[str, bytes]:
     def headed(page: PanelPage, table: Table) -> tuple[str, Table]:
         return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes)))), table
 
-    problems, experts = views.problem_view(panels), views.expert_view(results)
-    as_markdown: dict[str, list[tuple[str, Table]]] = {
+    results, everything = gathered.results, gathered.everything
+    problems, experts = views.problem_view(everything), views.expert_view(results)
+    as_text: dict[str, list[tuple[str, Table]]] = {
         "main": [headed(page, page.main) for page in pages],
         "best_epoch": [headed(page, page.best_epoch) for page in pages if page.best_epoch],
         "grid": [headed(page, table) for page in pages for table in page.grids],
         "experts": [(experts.title, experts)],
         "problems": [(problems.title, problems)],
     }
-    as_csv = {
-        "main": tables.main_rows(_with_runs(panels)),
-        "best_epoch": best_epoch_rows(panels),
-        "grid": tables.grid_rows(panels),
+    shown = [page.panel for page in pages]
+    as_csv: dict[str, Sequence[tables.Row]] = {
+        "main": tables.main_rows(shown),
+        "best_epoch": best_epoch_rows(shown),
+        "grid": tables.grid_rows(gathered.panels),
         "experts": tables.expert_rows(results),
-        "problems": tables.problem_rows(panels),
+        "problems": tables.problem_rows(everything),
         "trials": tables.trial_rows(results),
     }
+    for _, finding in gathered.findings:
+        for table in finding.tables:
+            as_text[table.name] = [(table.view.title, table.view)]
+            as_csv[table.name] = table.rows
+    if not as_text["best_epoch"]:
+        del as_text["best_epoch"], as_csv["best_epoch"]
     texts = {f"{name}.csv": textual.to_csv(rows) for name, rows in as_csv.items()}
-    texts |= {f"{name}.md": textual.to_markdown(each) for name, each in as_markdown.items()}
-    if not as_markdown["best_epoch"]:
-        del texts["best_epoch.csv"], texts["best_epoch.md"]
+    texts |= {f"{name}.md": textual.to_markdown(each) for name, each in as_text.items()}
+    texts |= {f"{name}.tex": textual.to_latex(each) for name, each in as_text.items()}
     return {f"tables/{name}": text.encode() for name, text in texts.items()}
 
 
-def _file_names(panels: Sequence[Panel]) -> list[str]:
+def _file_names(gathered: _Gathered) -> list[str]:
     from engine.report import figures
     from engine.report.drawings import drawings_of
 
-    shown = _with_runs(panels)
+    shown = _with_runs(gathered.panels)
     with_choice = ["best_epoch"] if any(best_epochs(panel) for panel in shown) else []
+    found = [finding for _, finding in gathered.findings]
+    own = [table.name for finding in found for table in finding.tables]
     names = ["index.html", "tables/trials.csv"]
     names += [
         f"tables/{table}.{kind}"
-        for table in ("main", *with_choice, "grid", "experts", "problems")
-        for kind in ("csv", "md")
+        for table in ("main", *with_choice, "grid", "experts", "problems", *own)
+        for kind in ("csv", "md", "tex")
     ]
-    drawn = figures.measured(panels)
-    names += [
-        f"figures/{_figure_stem(drawing.name, number, len(shown))}.{kind}"
+    drawn = figures.measured(gathered.everything)
+    stems = [
+        _figure_stem(drawing.name, number, len(shown))
         for number, panel in enumerate(shown, 1)
         for drawing in drawings_of(panel, drawn)
-        for kind in ("svg", "png")
     ]
-    return names
+    stems += [picture.name for finding in found for picture in finding.pictures]
+    return names + [f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "png")]
 
 
 def _figure_stem(name: str, number: int, panels: int) -> str:
     return name if panels == 1 else f"{name}_{number}"
 
 
-def _identity(results: Results) -> str:
+def _identity(gathered: _Gathered) -> str:
     """Hash of what the report is about: its dataset and trials, not where they lie."""
+    results, others = gathered.results, _others(gathered)
     return content_id(
         {
             "kind": "report",
             "format": FORMAT,
             "dataset": results.dataset_id,
             "trials": sorted(_trial_ids(results)),
+            **({"others": others} if others else {}),
         }
     )
 
@@ -256,7 +367,15 @@ def _trial_ids(results: Results) -> list[str]:
     return [trial.id for trial in results.trials]
 
 
-def _manifest(results: Results, identity: str) -> dict[str, Any]:
+def _others(gathered: _Gathered) -> list[list[Any]]:
+    """Ids and extent of what a report is made from besides trials."""
+    evidence = gathered.evidence
+    found: list[list[Any]] = [[each.id, sorted(each.seeds)] for each in evidence.evaluated]
+    return sorted(found + [[each.id, each.step] for each in evidence.learned], key=repr)
+
+
+def _manifest(gathered: _Gathered, identity: str) -> dict[str, Any]:
+    results, others = gathered.results, _others(gathered)
     try:
         own = version("softlabel-engine")
     except PackageNotFoundError:
@@ -269,6 +388,7 @@ def _manifest(results: Results, identity: str) -> dict[str, Any]:
             "dataset": results.dataset_id,
             "sweeps": list(results.sweeps),
             "trials": sorted(_trial_ids(results)),
+            **({"others": [each[0] for each in others]} if others else {}),
         },
         "versions": {
             "softlabel-engine": own,

@@ -24,6 +24,7 @@ def trial(
     max_on_test: float | None = None,
     error: str | None = None,
     cell: Mapping[str, Any] | None = None,
+    per_class: list[float] | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
     """One trial record; epoch None means hard labels, `error` a failed run."""
@@ -68,6 +69,7 @@ def trial(
             "max_on_test": {"epoch": 2800, "test": optimistic},
             "train_loss": 3.1,
             "evaluations": [at],
+            **({"test_per_class": per_class} if per_class else {}),
         }
     record |= overrides
     record["id"] = hashlib.sha256(canonical_json(record)).hexdigest()[:16]

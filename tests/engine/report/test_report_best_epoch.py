@@ -93,7 +93,7 @@ def test_ends_of_the_range_missing_runs_and_unequal_ranges_are_cautioned():
 
 def test_the_table_has_a_row_per_ipc():
     panel = panel_of({1: 13, 10: 41}, asked=grid({(10, 125): 0.0}))
-    table = best_epoch_view(panel, 1)
+    table = best_epoch_view(panel)
     assert [[entry.text for entry in row] for row in table.rows] == [
         ["1", "13", "3 of 3", "13", "30.2 ± 0.2", "4 (4–57)"],
         ["10", "41", "3 of 3", "41", "30.2 ± 0.2", "4 of 5 (4–57)"],
@@ -106,7 +106,7 @@ def test_the_table_has_a_row_per_ipc():
 
 def test_one_epoch_by_ipc_has_no_table():
     panel = panel_of({1: 13, 10: 13}, epochs=(13,))
-    assert best_epoch_view(panel, 1) is None
+    assert best_epoch_view(panel) is None
     assert growth_sentences(panel) == []
 
 

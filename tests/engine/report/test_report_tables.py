@@ -47,7 +47,7 @@ def test_every_cell_of_the_grid_lands_in_its_place():
 def test_the_grid_view_tells_what_was_not_run_from_what_nobody_asked_for():
     accuracies = {(1, 5): 0.1, (10, 5): 0.2, (10, 13): 0.3, (1, None): 0.04}
     (panel,) = panels_of(grid(accuracies), grid({**accuracies, (10, None): 0.1}))
-    table = views.grid_view(panel, 1, "final")
+    table = views.grid_view(panel, "final")
     assert table.columns == ("expert epoch", "IPC 1", "IPC 10")
     assert texts(table) == [
         ["5", "10.2 ± 0.2", "20.2 ± 0.2"],
@@ -62,14 +62,14 @@ def test_the_grid_view_tells_what_was_not_run_from_what_nobody_asked_for():
 def test_an_unusual_number_of_runs_is_written_beside_the_number():
     records = [*grid({(1, 5): 0.1, (1, 13): 0.2}), *grid({(10, 5): 0.3}, seeds=[0])]
     (panel,) = panels_of(records)
-    table = views.grid_view(panel, 1, "final")
+    table = views.grid_view(panel, "final")
     assert texts(table)[0] == ["5", "10.2 ± 0.2", "30.0 (n = 1)"]
     assert "n = 3 unless stated." in table.legend
 
 
 def test_cells_without_a_test_split_are_empty_never_zero_or_nan():
     (panel,) = panels_of(grid({(1, 1): None, (1, None): None}))
-    main = views.main_view(panel, 1)
+    main = views.main_view(panel)
     assert texts(main) == [["1", "—", "3", *["—"] * 9, "—", "—"]]
     assert any("the dataset has no test split and no validation images" in x for x in main.legend)
     text = textual.to_csv(tables.grid_rows([panel])) + textual.to_csv(tables.main_rows([panel]))
@@ -84,13 +84,13 @@ def test_validation_alone_still_chooses_the_epoch():
         for epoch, validation in ((1, 0.01), (2, 0.02))
     ]
     (panel,) = panels_of(records)
-    assert texts(views.main_view(panel, 1))[0][:4] == ["1", "2", "1", "—"]
+    assert texts(views.main_view(panel))[0][:4] == ["1", "2", "1", "—"]
 
 
 def test_a_choice_made_on_test_is_marked():
     accuracies = {(1, 5): 0.1, (1, 13): 0.05, (1, None): 0.05}
     (panel,) = panels_of(grid(accuracies, validation=None))
-    table = views.main_view(panel, 1)
+    table = views.main_view(panel)
     assert table.rows[0][1].text == "5*"
     assert any(line.startswith("* Chosen on test") for line in table.legend)
 
@@ -108,7 +108,7 @@ def test_the_papers_choice_stands_beside_ours():
 def test_the_legend_says_what_plus_minus_is_over():
     fixed = [trial(1, 13, 0.1, seed=s, subset_seed=0) for s in (0, 1)]
     varied = [trial(1, 13, 0.1, seed=s) for s in (0, 1)]
-    legends = [views.main_view(panels_of(r)[0], 1).legend for r in (fixed, varied)]
+    legends = [views.main_view(panels_of(r)[0]).legend for r in (fixed, varied)]
     assert "initial weights, order and augmentation on one subset" in " ".join(legends[0])
     assert "subsets, initial weights, order and augmentation together" in " ".join(legends[1])
     assert all("ddof = 0" in " ".join(legend) for legend in legends)
@@ -131,29 +131,29 @@ def test_failed_missing_and_repeated_runs_are_listed():
 
 def test_a_cell_whose_runs_failed_says_failed():
     (panel,) = panels_of([trial(1, 5, 0.1), trial(10, 5, None, error="boom")])
-    assert texts(views.grid_view(panel, 1, "final")) == [["5", "10.0", "failed"]]
+    assert texts(views.grid_view(panel, "final")) == [["5", "10.0", "failed"]]
 
 
 def test_an_epoch_that_was_the_only_one_is_not_called_the_best():
     (panel,) = panels_of(grid({(1, 13): 0.1, (10, 36): 0.2}))
-    legend = " ".join(views.main_view(panel, 1).legend)
+    legend = " ".join(views.main_view(panel).legend)
     assert "nothing was chosen" in legend
     assert "best on validation" not in legend
 
 
 def test_without_hard_labels_their_columns_are_left_out():
     (panel,) = panels_of(grid({(1, 5): 0.1, (10, 5): 0.2}))
-    table = views.main_view(panel, 1)
+    table = views.main_view(panel)
     assert (table.title, table.columns.count("soft")) == ("Soft labels", 4)
     assert not {"hard", "gain"} & set(table.columns)
     assert sum(width for _, width in table.groups) == len(table.columns)
     (asked_for,) = panels_of(grid({(1, 5): 0.1}), grid({(1, None): 0.1}))
-    assert "hard" in views.main_view(asked_for, 1).columns
+    assert "hard" in views.main_view(asked_for).columns
 
 
 def test_an_ipc_that_has_not_begun_has_its_row():
     (panel,) = panels_of(grid({(1, 5): 0.1, (1, 13): 0.2}), grid({(100, 5): 0, (100, 13): 0}))
-    table = views.main_view(panel, 1)
+    table = views.main_view(panel)
     assert texts(table)[1] == ["100", "not run", "0", *["not run"] * 5]
     assert any(line.startswith("Runs are missing") for line in table.legend)
 
@@ -165,7 +165,7 @@ def test_what_follows_from_the_length_of_a_student_has_no_column_of_its_own():
     ]
     (panel,) = panels_of(records)
     assert set(panel.by_ipc) == {"student.epochs", "student.schedule.every"}
-    assert views.main_view(panel, 1).columns[:3] == ("IPC", "student epochs", "expert epoch")
+    assert views.main_view(panel).columns[:3] == ("IPC", "student epochs", "expert epoch")
 
 
 def test_of_very_many_missing_cells_the_page_lists_some_and_says_where_the_others_are():
@@ -179,8 +179,8 @@ def test_of_very_many_missing_cells_the_page_lists_some_and_says_where_the_other
 def test_every_number_leads_to_its_trials():
     records = grid({(1, 5): 0.1, (1, None): 0.05})
     (panel,) = panels_of(records)
-    entry = views.grid_view(panel, 1, "final").rows[0][1]
-    assert entry.anchor == "trials-1-ipc-1-epoch-5"
+    entry = views.grid_view(panel, "final").rows[0][1]
+    assert entry.anchor == f"trials-{records[0]['id']}"
     assert all(record["id"][:12] in entry.title for record in records[:3])
     assert "95 % CI" in entry.title
 
@@ -190,7 +190,7 @@ def test_a_setting_per_ipc_is_shown_in_its_row():
         trial(1, 5, 0.1, cell={"lr": 0.001}, student={}),
         trial(10, 5, 0.2, cell={"lr": 0.005}, student={}),
     ]
-    table = views.main_view(panels_of(records)[0], 1)
+    table = views.main_view(panels_of(records)[0])
     assert table.columns[:2] == ("IPC", "lr")
     assert [row[:2] for row in texts(table)] == [["1", "0.001"], ["10", "0.005"]]
 
@@ -206,16 +206,16 @@ def test_experts_without_a_measured_split_have_a_dash(tmp_path):
 def test_the_console_table_has_one_dict_per_ipc_and_panel(tmp_path):
     records = [
         record
-        for t in (1.0, 2.0)
-        for record in grid({(1, 5): 0.1 * t, (10, 5): 0.2}, cell={"temperature": t})
+        for view, value in (("flip", 0.1), ("plain", 0.2))
+        for record in grid({(1, 5): value, (10, 5): 0.2}, cell={"view": view})
     ]
     sweep = write_sweep(tmp_path / "s", [*records, *grid({(1, None): 0.05, (10, None): 0.1})])
     rows = main_table([sweep])
-    assert [(r["temperature"], r["IPC"]) for r in rows] == [
-        ("1", "1"),
-        ("1", "10"),
-        ("2", "1"),
-        ("2", "10"),
+    assert [(r["view"], r["IPC"]) for r in rows] == [
+        ("flip", "1"),
+        ("flip", "10"),
+        ("plain", "1"),
+        ("plain", "10"),
     ]
     assert rows[2]["final soft"] == "20.2 ± 0.2"
     assert rows[2]["gain"] == "+15.0"

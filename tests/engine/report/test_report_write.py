@@ -85,8 +85,8 @@ def test_the_id_follows_the_trials_not_the_place(sweep, tmp_path):
 
 def test_every_flipped_byte_is_found(sweep, tmp_path):
     out = tmp_path / "report"
-    write_report([sweep], out)
-    assert verify_report(out) == {"ok": True, "checked": 19, "problems": []}
+    files = write_report([sweep], out)["files"]
+    assert verify_report(out) == {"ok": True, "checked": len(files), "problems": []}
     for name in ("index.html", "figures/accuracy_over_ipc.png", "tables/grid.csv"):
         file = out / name
         whole = file.read_bytes()
@@ -203,9 +203,9 @@ def test_names_are_shown_as_text_never_as_markup(tmp_path):
 
 
 def test_the_page_needs_no_network_and_is_well_formed(sweep, tmp_path):
-    write_report([sweep], tmp_path / "r")
+    files = write_report([sweep], tmp_path / "r")["files"]
     page = (tmp_path / "r" / "index.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == sum(name.endswith(".svg") for name in files) > 3
     assert not re.search(r'(src|href)="(https?:)?//', page.replace("xmlns", ""))
     assert "@import" not in page
     assert balance(page) == []
@@ -225,20 +225,22 @@ def test_every_link_of_a_number_has_its_list_of_trials(sweep, tmp_path):
 
 def test_each_setting_has_its_own_tables_and_figures(tmp_path):
     records = [
-        r for t in (1.0, 2.0) for r in grid({(1, 5): 0.1, (10, 5): 0.2}, cell={"temperature": t})
+        r
+        for view in ("plain", "flip")
+        for r in grid({(1, 5): 0.1, (10, 5): 0.2}, cell={"view": view})
     ]
     summary = write_report([write_sweep(tmp_path / "s", records)], tmp_path / "r")
     assert summary["panels"] == 2
     assert "figures/accuracy_over_ipc_2.svg" in summary["files"]
     page = (tmp_path / "r" / "index.html").read_text()
-    assert "<h2>temperature 1</h2>" in page
-    assert "<h2>temperature 2</h2>" in page
+    assert "<h2>view flip</h2>" in page
+    assert "<h2>view plain</h2>" in page
 
 
 def test_a_setting_whose_runs_all_failed_has_no_figure_and_does_not_stop_the_others(tmp_path):
     records = [
-        *(trial(ipc, 5, 0.1, cell={"temperature": 1.0}) for ipc in (1, 10)),
-        *(trial(ipc, 5, None, cell={"temperature": 9.0}, error="boom") for ipc in (1, 10)),
+        *(trial(ipc, 5, 0.1, cell={"view": "flip"}) for ipc in (1, 10)),
+        *(trial(ipc, 5, None, cell={"view": "plain"}, error="boom") for ipc in (1, 10)),
     ]
     sweep = write_sweep(tmp_path / "s", records)
     plan = write_report([sweep], tmp_path / "r", dry_run=True)
@@ -304,7 +306,8 @@ def test_where_every_ipc_has_one_epoch_nothing_is_said_of_the_best(tmp_path):
     summary = write_report([sweep], tmp_path / "r")
     assert "Best expert epoch" not in (tmp_path / "r" / "index.html").read_text()
     assert [name for name in summary["files"] if name.endswith(".svg")] == [
-        "figures/accuracy_over_ipc.svg"
+        "figures/accuracy_over_ipc.svg",
+        "figures/baseline.svg",
     ]
     assert plan["files"] == summary["files"]
 
@@ -329,10 +332,10 @@ def test_the_header_says_how_the_numbers_were_made(sweep, tmp_path):
 
 def test_progress_covers_reading_and_drawing(sweep, tmp_path):
     stages = []
-    write_report(
+    summary = write_report(
         [sweep], tmp_path / "r", progress=lambda stage, done, total: stages.append((stage, done))
     )
-    assert stages[-1] == ("draw figures", 1)
+    assert stages[-1] == ("draw figures", 1 + len(summary["experiments"]))
     assert stages[0] == ("read trials", 1)
 
 

@@ -1,0 +1,1 @@
+"""What both papers claim, and what the runs of a report make of it."""

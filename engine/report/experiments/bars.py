@@ -1,0 +1,119 @@
+"""Bars in groups: a few kinds of labels beside each other at every IPC, published ones as dots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator
+
+from engine.report.experiments.curves import PUBLISHED
+from engine.report.figure_layout import (
+    FIGURE_INCHES,
+    FONT_SIZE,
+    GREY,
+    colours,
+    house_style,
+    titled,
+)
+
+RIGHT = 0.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """Height in percent with ± what, None for no bar of error."""
+
+    height: float
+    spread: float | None = None
+
+
+def draw_bars(
+    title: str,
+    under: str,
+    groups: Sequence[str],
+    kinds: Sequence[str],
+    bars: Mapping[tuple[str, str], Bar],
+    *,
+    published: Mapping[tuple[str, str], float] | None = None,
+    ylabel: str,
+    stacked: bool = False,
+) -> Figure:
+    """A group of bars for each of `groups`, a bar for each of `kinds`; by (group, kind).
+
+    Stacked bars stand on each other. The gid of a published dot is "published-GROUP-KIND".
+    """
+    with house_style():
+        figure, axes = titled(title, under, right=RIGHT)
+        shades = colours(len(kinds))
+        width = 0.6 if stacked else 0.8 / max(len(kinds), 1)
+        foot = dict.fromkeys(groups, 0.0)
+        for number, kind in enumerate(kinds):
+            for at, group in enumerate(groups):
+                bar = bars.get((group, kind))
+                x = float(at) if stacked else at + (number - (len(kinds) - 1) / 2) * width
+                if bar is not None:
+                    axes.bar(
+                        [x],
+                        [bar.height],
+                        bottom=foot[group] if stacked else 0.0,
+                        width=0.94 * width,
+                        color=shades[number],
+                        zorder=2,
+                    )
+                    if stacked:
+                        foot[group] += bar.height
+                    elif bar.spread:
+                        axes.errorbar(
+                            [x], [bar.height], yerr=[bar.spread], ecolor=GREY, capsize=2.2, zorder=3
+                        )
+                theirs = (published or {}).get((group, kind))
+                if theirs is not None:
+                    axes.plot(
+                        [x],
+                        [theirs],
+                        marker="o",
+                        markersize=5.5,
+                        markerfacecolor="white",
+                        markeredgecolor=PUBLISHED,
+                        zorder=4,
+                        gid=f"published-{group}-{kind}".replace(" ", "-"),
+                    )
+        axes.xaxis.set_major_locator(FixedLocator(range(len(groups))))
+        axes.xaxis.set_major_formatter(FixedFormatter(list(groups)))
+        axes.set_xlim(-0.6, len(groups) - 0.4)
+        # Bars that are all zero still need an axis that says so.
+        axes.set_ylim(bottom=0, top=None if stacked else max(axes.get_ylim()[1], 1.0))
+        axes.tick_params(length=0)
+        axes.tick_params(axis="x", labelsize=FONT_SIZE if len(groups) < 7 else 7.5)
+        axes.set_ylabel(ylabel)
+        handles: list[Patch | Line2D] = [
+            Patch(color=shades[i], label=kind) for i, kind in enumerate(kinds)
+        ]
+        if published:
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    linestyle="none",
+                    marker="o",
+                    markerfacecolor="white",
+                    markeredgecolor=PUBLISHED,
+                    label="published",
+                )
+            )
+        figure.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(RIGHT + 0.02, 0.828 * FIGURE_INCHES[1] / figure.get_figheight()),
+            ncols=len(handles),
+            frameon=False,
+            fontsize=8.5,
+            handlelength=1.2,
+            columnspacing=1.2,
+            borderpad=0,
+        )
+    return figure

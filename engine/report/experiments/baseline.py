@@ -1,0 +1,422 @@
+"""Tables 1 and 2: random images with soft labels, beside the published methods, and beside sets
+made elsewhere whose students were trained here.
+
+Published numbers are maxima over test evaluations, with the expert epoch chosen on test too, so it
+is our number of the same kind (†) that stands beside them; the honest one stands next to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from engine.analysis.choice import choose_as_the_papers
+from engine.analysis.statistics import Summary, difference, summarise
+from engine.analysis.trials import Seeds
+from engine.report import numbers
+from engine.report.entries import Entry, Table, accuracy_entry
+from engine.report.experiments.comparison import difference_entry
+from engine.report.experiments.conditions import Condition
+from engine.report.experiments.curves import DASHES, PUBLISHED
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
+from engine.report.figure_layout import (
+    GREY,
+    HARD,
+    MARKERS,
+    LineEnd,
+    colours,
+    house_style,
+    label_ends,
+    place_key,
+    set_ticks,
+    titled,
+)
+from engine.report.tables import Row, difference_columns, summary_columns, trial_ids
+
+if TYPE_CHECKING:
+    from engine.report.sources import Evaluated
+
+OURS = "max_on_test"
+"""The measure that published numbers are of."""
+
+
+def find(evidence: Evidence) -> Finding | None:
+    papers = {ipc: _as_the_papers(evidence, ipc) for ipc in evidence.ipcs}
+    soft = {ipc: each for ipc, each in papers.items() if each and each.cell.summary(OURS)}
+    hard = {
+        ipc: each
+        for ipc in evidence.ipcs
+        if (each := evidence.plain_hard(ipc)) and each.cell.summary(OURS)
+    }
+    if evidence.published is None and not evidence.evaluated:
+        return None
+    if not soft and not hard and not evidence.evaluated:
+        return None
+    best = {ipc: found[0] for ipc in evidence.ipcs if (found := evidence.best_soft(ipc))}
+    tables = []
+    if evidence.published is not None:
+        tables.append(_published_table(evidence, soft, hard, best))
+    if evidence.evaluated:
+        tables.append(_evaluated_table(evidence, best))
+    return Finding(
+        sentences=tuple(_sentences(evidence, soft)),
+        tables=tuple(tables),
+        pictures=(
+            Picture(
+                name="baseline",
+                caption="Random images with soft and with hard labels, beside published methods "
+                "(open, grey) and sets made elsewhere; all max on test †.",
+                draw=lambda: _draw(evidence, soft, hard),
+            ),
+        ),
+        cells=cells_of([*soft.values(), *hard.values(), *best.values()]),
+    )
+
+
+EXPERIMENT = Experiment(
+    name="baseline",
+    title="Beside the published numbers",
+    question="How do random images with an expert’s labels compare with distilled ones?",
+    source="paper, Tables 1 and 2",
+    find=find,
+)
+
+
+def _as_the_papers(evidence: Evidence, ipc: int) -> Condition | None:
+    """Soft labels of the expert epoch with the greatest max on test, as the papers choose."""
+    candidates = [each for each in evidence.plain_soft(ipc) if each.is_measured]
+    choice = choose_as_the_papers([each.cell for each in candidates])
+    return next((each for each in candidates if choice and each.cell is choice.cell), None)
+
+
+def _epochs_of(condition: Condition) -> int | None:
+    value = condition.axes.get("student.epochs")
+    return int(value) if isinstance(value, int) else None
+
+
+def _sentences(evidence: Evidence, soft: Mapping[int, Condition]) -> list[str]:
+    published = evidence.published
+    sentences = []
+    if published is not None:
+        rows = {name: row for name, row in published.rows.items() if name.startswith("soft labels")}
+        for ipc, condition in soft.items():
+            own = condition.cell.summary(OURS)
+            told = [
+                f"{numbers.signless(row[ipc][0])} ± {numbers.signless(row[ipc][1])} % "
+                f"({name.removeprefix('soft labels ').strip('()')})"
+                for name, row in rows.items()
+                if ipc in row
+            ]
+            if own is None or not told:
+                continue
+            sentences.append(
+                f"At IPC {ipc} soft labels reach {numbers.accuracy(own)} % here, "
+                f"{numbers.listed(told)} as published."
+            )
+        sentences += _lengths(evidence, list(soft.values()), published.student_epochs)
+    for each in evidence.evaluated:
+        values = each.accuracies.get(OURS, ())
+        summary = summarise(list(values))
+        if summary is not None:
+            sentences.append(
+                f"The set “{each.name}” (IPC {each.ipc:g}) reaches {numbers.accuracy(summary)} % "
+                f"here (n = {summary.n})."
+            )
+    return sentences or ["No IPC of these sweeps was published for this dataset."]
+
+
+def _lengths(evidence: Evidence, soft: Sequence[Condition], theirs: int) -> list[str]:
+    """Whether our students trained as long as the published ones, which alone moves numbers."""
+    shorter = sorted(
+        {(each.ipc, epochs) for each in soft if (epochs := _epochs_of(each)) and epochs != theirs}
+    )
+    if not shorter:
+        return []
+    told = [f"{epochs:,} at IPC {ipc}" for ipc, epochs in shorter]
+    return [
+        f"Not the same students: the published ones train for {theirs:,} epochs, these for "
+        f"{numbers.listed(told)}."
+    ]
+
+
+def _published_table(
+    evidence: Evidence,
+    soft: Mapping[int, Condition],
+    hard: Mapping[int, Condition],
+    best: Mapping[int, Condition],
+) -> NumberTable:
+    published = evidence.published
+    assert published is not None
+    methods = [name for name in published.rows if not name.startswith("soft labels")]
+    baselines = [name for name in published.rows if name.startswith("soft labels")]
+    ipcs = sorted({*evidence.ipcs, *(ipc for row in published.rows.values() for ipc in row)})
+    rows, flat = [], []
+    for ipc in ipcs:
+        own, others = soft.get(ipc), hard.get(ipc)
+        honest = best.get(ipc)
+        row = [
+            Entry(text=str(ipc)),
+            _or_missing(honest, "final"),
+            _or_missing(own, OURS),
+            Entry(text=str(own.epoch) if own else numbers.NOT_ASKED, style="" if own else "muted"),
+            _or_missing(others, OURS),
+        ]
+        line: Row = {"ipc": ipc}
+        for prefix, condition in ("soft", own), ("hard", others):
+            line |= summary_columns(
+                f"{prefix}_{OURS}", condition.cell.summary(OURS) if condition else None
+            )
+        mean = own.cell.summary(OURS) if own else None
+        for name in (*baselines, *methods):
+            value = published.rows[name].get(ipc)
+            row.append(
+                Entry(text=numbers.NOT_MEASURED, style="muted", title="not published")
+                if value is None
+                else Entry(
+                    text=f"{numbers.signless(value[0])} ± {numbers.signless(value[1])}",
+                    style="muted",
+                    title=_less(mean, value[0]),
+                )
+            )
+            line[f"published_{name}"] = None if value is None else value[0] / 100
+            line[f"published_{name}_std"] = None if value is None else value[1] / 100
+        line["soft_trials"] = trial_ids(own.cell.trials) if own else None
+        line["hard_trials"] = trial_ids(others.cell.trials) if others else None
+        rows.append(tuple(row))
+        flat.append(line)
+    full = ", ".join(f"{name} {value:g} %" for name, value in published.full.items())
+    return NumberTable(
+        name="published",
+        view=Table(
+            title=f"Beside the published numbers, {published.title}",
+            groups=(
+                ("", 1),
+                ("Ours", 4),
+                ("Published †: soft labels", len(baselines)),
+                ("Published †: methods", len(methods)),
+            ),
+            columns=(
+                "IPC",
+                "soft, final epoch",
+                "soft, max †",
+                "epoch †",
+                "hard, max †",
+                *(name.removeprefix("soft labels ").strip("()") for name in baselines),
+                *methods,
+            ),
+            rows=tuple(rows),
+            legend=(
+                "† The greatest of all test evaluations, expert epoch chosen on test too: as the "
+                "papers measure. “Final epoch” chose on validation and looks at test once.",
+                f"Published, all images: {full}.",
+                f"{numbers.NOT_ASKED}: not asked for. {numbers.NOT_MEASURED}: not published.",
+            ),
+        ),
+        rows=tuple(flat),
+    )
+
+
+def _less(own: Summary | None, published: float) -> str:
+    if own is None:
+        return "published; not run here"
+    return f"published; ours less this: {numbers.signed(100 * own.mean - published)} points"
+
+
+def _or_missing(condition: Condition | None, measure: str) -> Entry:
+    if condition is None:
+        return Entry(text=numbers.NOT_ASKED, title="not asked for", style="muted")
+    return accuracy_entry(condition.cell, measure, best=True)
+
+
+def _evaluated_table(evidence: Evidence, best: Mapping[int, Condition]) -> NumberTable:
+    rows, flat = [], []
+    for each in sorted(evidence.evaluated, key=lambda e: (e.ipc, e.name, e.id)):
+        own = best.get(int(each.ipc)) if each.ipc == int(each.ipc) else None
+        found = {name: summarise(list(values)) for name, values in each.accuracies.items()}
+        values = each.accuracies.get("final", ())
+        less = None
+        if own is not None and values:
+            # Seeds of another set of images pair with nothing.
+            theirs: dict[Seeds, float] = {(("of set", i),): v for i, v in enumerate(values)}
+            less = difference(theirs, own.cell.values("final"))
+        rows.append(
+            (
+                Entry(text=each.name, style="words", title=f"set {each.distilled_id}"),
+                Entry(text=f"{each.ipc:g}"),
+                Entry(text=each.label_kind, style="words"),
+                Entry(text=str(len(values))),
+                *(_summary_entry(found.get(name), each) for name in ("final", "selected", OURS)),
+                difference_entry(less),
+                Entry(text=_lacking(each.missing), style="words"),
+            )
+        )
+        line: Row = {
+            "set": each.name,
+            "evaluation": each.id,
+            "ipc": each.ipc,
+            "labels": each.label_kind,
+            "n": len(values),
+            "missing": each.missing,
+        }
+        for name in ("final", "selected", OURS):
+            line |= summary_columns(name, found.get(name))
+        line |= difference_columns("minus_soft_labels_final", less)
+        line["soft_trials"] = trial_ids(own.cell.trials) if own else None
+        flat.append(line)
+    return NumberTable(
+        name="evaluated",
+        view=Table(
+            title="Sets made elsewhere, students trained here",
+            columns=(
+                "set",
+                "IPC",
+                "labels",
+                "n",
+                "final epoch",
+                "selected",
+                "max †",
+                "final epoch, less soft labels",
+                "",
+            ),
+            rows=tuple(rows),
+            legend=(
+                "Mean ± population standard deviation over students of other initial weights, "
+                "order and augmentation. Less soft labels: less random images of the same IPC "
+                "with the labels of the best expert epoch, other students, so no pairs.",
+            ),
+        ),
+        rows=tuple(flat),
+    )
+
+
+def _lacking(students: int) -> str:
+    """How many students were asked for and have no result."""
+    noun = "student" if students == 1 else "students"
+    return f"{students} {noun} missing" if students else ""
+
+
+def _summary_entry(found: Summary | None, of: Evaluated) -> Entry:
+    if found is None:
+        return Entry(text=numbers.NOT_MEASURED, style="muted")
+    title = f"{numbers.accuracy_in_full(found)}; evaluation {of.id}, {of.path.name}"
+    return Entry(text=numbers.accuracy(found), title=title)
+
+
+def _draw(
+    evidence: Evidence, soft: Mapping[int, Condition], hard: Mapping[int, Condition]
+) -> Figure:
+    with house_style():
+        figure, axes = titled(
+            f"{evidence.results.dataset_name}: beside the published numbers",
+            "test accuracy, max on test (the papers’ measure)",
+        )
+        ends = []
+        drawn: set[int] = set()
+        methods = evidence.published.rows if evidence.published else {}
+        for number, (name, row) in enumerate(methods.items()):
+            marker = MARKERS[number % len(MARKERS)]
+            xs, ys = list(row), [value for value, _ in row.values()]
+            drawn |= set(xs)
+            axes.plot(
+                xs,
+                ys,
+                color=PUBLISHED,
+                linewidth=0.8,
+                linestyle=(0, (1, 2)),
+                marker=marker,
+                markerfacecolor="white",
+                markersize=5,
+                zorder=2,
+                gid=f"published-{number}",
+            )
+            ends.append(LineEnd(x=xs[-1], y=ys[-1], label=_short(name), colour=PUBLISHED))
+        colour = colours(1)[0]
+        for name, own, shade, filled in (
+            ("ours, soft", soft, colour, True),
+            ("ours, hard", hard, HARD, False),
+        ):
+            found = [(i, s) for i, c in own.items() if (s := c.cell.summary(OURS))]
+            if not found:
+                continue
+            drawn |= {ipc for ipc, _ in found}
+            xs, ys = [ipc for ipc, _ in found], [100 * s.mean for _, s in found]
+            axes.plot(
+                xs,
+                ys,
+                color=shade,
+                marker="o",
+                markerfacecolor=shade if filled else "white",
+                linestyle="-" if filled else DASHES,
+                zorder=4,
+                gid=name.replace(", ", "-"),
+            )
+            axes.errorbar(
+                xs,
+                ys,
+                yerr=[100 * (s.std or 0.0) for _, s in found],
+                fmt="none",
+                ecolor=shade,
+                elinewidth=1,
+                capsize=2.2,
+            )
+            ends.append(LineEnd(x=xs[-1], y=ys[-1], label=name, colour=shade))
+        for each in evidence.evaluated:
+            summary = summarise(list(each.accuracies.get(OURS, ())))
+            if summary is not None:
+                drawn.add(int(each.ipc))
+                axes.plot(
+                    [each.ipc],
+                    [100 * summary.mean],
+                    marker="*",
+                    markersize=9,
+                    color=colour,
+                    linestyle="none",
+                    zorder=5,
+                    gid=f"evaluated-{each.id}",
+                )
+                ends.append(
+                    LineEnd(
+                        x=float(each.ipc),
+                        y=100 * summary.mean,
+                        label=each.name[:18],
+                        colour=colour,
+                    )
+                )
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        set_ticks(axes, sorted(drawn))
+        axes.set_xlabel("images per class (IPC)")
+        axes.set_ylabel("test accuracy (%)")
+        key = [Line2D([], [], color=colour, marker="o", label="ours")]
+        if methods:
+            key.append(
+                Line2D(
+                    [],
+                    [],
+                    color=PUBLISHED,
+                    linestyle=(0, (1, 2)),
+                    marker="o",
+                    markerfacecolor="white",
+                    label="published",
+                )
+            )
+        if evidence.evaluated:
+            key.append(
+                Line2D(
+                    [], [], color=GREY, marker="*", linestyle="none", label="sets trained on here"
+                )
+            )
+        place_key(figure, key)
+        label_ends(axes, ends)
+    return figure
+
+
+def _short(name: str) -> str:
+    """A published row's name that fits beside its line."""
+    short = name.replace("soft labels (paper)", "paper, soft")
+    short = short.replace("soft labels (reproduction)", "repr., soft")
+    return short.replace("soft labels ", "").strip("()")[:18]

@@ -1,0 +1,92 @@
+"""Figure 3a: labels without an expert. The true class gets a mass p, the rest is random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from engine.report.experiments.comparison import (
+    Series,
+    compared,
+    everything_of,
+    measured_only,
+    series_of,
+    variants_of,
+)
+from engine.report.experiments.conditions import Condition, only_step
+from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.words import at, telling, than
+
+
+def find(evidence: Evidence) -> Finding | None:
+    variants = variants_of(evidence, _mass)
+    if not variants:
+        return None
+    series = series_of(variants, varied=("transform",))
+    drawn = series_of(measured_only(variants), varied=("transform",))
+    return Finding(
+        sentences=tuple(_sentences(drawn, evidence)) or ("No such run is finished.",),
+        tables=(
+            compared(evidence, "generated", "Generated labels", series, heading="true-class mass"),
+        ),
+        pictures=(
+            Picture(
+                name="generated",
+                caption="Accuracy by the mass that generated labels give the true class; dashed: "
+                "the expert’s soft labels.",
+                draw=lambda: _draw(evidence, drawn),
+            ),
+        )
+        if drawn
+        else (),
+        shown=tuple(each.condition for each in variants),
+        cells=cells_of(everything_of(series)),
+    )
+
+
+EXPERIMENT = Experiment(
+    name="generated",
+    title="Labels without an expert",
+    question="Is it enough to give the true class a mass p and the rest at random?",
+    source="paper, Figure 3a",
+    find=find,
+)
+
+
+def _mass(condition: Condition) -> tuple[float, str] | None:
+    arguments = only_step(condition, "generated")
+    return (float(arguments[0]), f"{float(arguments[0]):g}") if arguments else None
+
+
+def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
+    sentences = []
+    for each in telling(series):
+        means = [(v.condition.cell.summary(*evidence.of), v) for v in each.variants]
+        known = [(summary.mean, v) for summary, v in means if summary is not None]
+        if not known:
+            continue
+        _, best = max(known, key=lambda pair: (pair[0], pair[1].value))
+        text = f"{at(each, series)}, the best generated labels (p = {best.text}) are "
+        text += f"{than(best.minus(best.soft, evidence.of[0]))} the expert’s labels"
+        over_hard = best.minus(best.hard, evidence.of[0])
+        text += f" and {than(over_hard)} hard labels." if over_hard else "."
+        sentences.append(text)
+    return sentences
+
+
+def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
+    theirs = evidence.published.generated if evidence.published else None
+    return draw_curves(
+        Plot(
+            title=f"{evidence.results.dataset_name}: generated labels",
+            under=under(series),
+            xlabel="mass of the true class",
+            ylabel=f"{evidence.of[1]} accuracy (%)",
+            xscale="linear",
+            level_name="the expert’s soft labels",
+        ),
+        curves_of(series, evidence.of, level=True, published=theirs),
+    )

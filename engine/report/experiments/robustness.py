@@ -1,0 +1,169 @@
+"""Where the scatter comes from: initialisation, the subset of images, the expert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from engine.analysis.trials import LABEL_VIEW_ID
+from engine.analysis.variance import VarianceSplit, split_variance
+from engine.report import numbers
+from engine.report.entries import Entry, Table
+from engine.report.experiments.bars import Bar, draw_bars
+from engine.report.experiments.conditions import Condition
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
+from engine.report.tables import trial_ids
+
+PARTS = ("initialisation", "subset", "expert", "interaction")
+
+
+def find(evidence: Evidence) -> Finding | None:
+    groups = _groups(evidence)
+    found = [(own, _split(own, evidence.of)) for own in groups]
+    telling = [
+        (own, split)
+        for own, split in found
+        if any(getattr(split, part) is not None for part in ("subset", "expert"))
+    ]
+    if not telling:
+        return None
+    return Finding(
+        sentences=tuple(_sentences(telling)),
+        tables=(_table(telling),),
+        pictures=(
+            Picture(
+                name="variance_split",
+                caption="The variance of a student’s accuracy by its sources.",
+                draw=lambda: _draw(evidence, telling),
+            ),
+        ),
+        cells=cells_of(each for own, _ in telling for each in own),
+    )
+
+
+EXPERIMENT = Experiment(
+    name="robustness",
+    title="Where the scatter comes from",
+    question="How much of the spread is initialisation, how much the images, how much the expert?",
+    source="reproduction: method",
+    find=find,
+)
+
+Group = tuple[Condition, ...]
+
+
+def _groups(evidence: Evidence) -> list[Group]:
+    """Plain conditions that differ in their expert alone."""
+    found: dict[str, list[Condition]] = {}
+    for each in evidence.conditions:
+        if evidence.is_plain(each) and each.is_measured:
+            axes = {k: v for k, v in each.axes.items() if k not in ("expert", LABEL_VIEW_ID)}
+            key = repr(
+                (each.ipc, each.labels, each.epoch, sorted(axes.items(), key=lambda i: i[0]))
+            )
+            found.setdefault(key, []).append(each)
+    return [tuple(own) for own in found.values()]
+
+
+def _split(group: Sequence[Condition], of: tuple[str, str]) -> VarianceSplit:
+    runs = []
+    for each in group:
+        values = each.cell.values(*of)
+        for trial in each.cell.trials:
+            if trial.seeds in values:
+                runs.append((values[trial.seeds], trial.subset_seed, each.axes.get("expert")))
+    return split_variance(runs)
+
+
+def _sentences(telling: Sequence[tuple[Group, VarianceSplit]]) -> list[str]:
+    wins: dict[str, int] = {}
+    for _, split in telling:
+        known = {p: v for p in PARTS if (v := getattr(split, p)) is not None}
+        largest = max(known, key=lambda part: known[part])
+        wins[largest] = wins.get(largest, 0) + 1
+    ordered = sorted(wins, key=lambda part: (-wins[part], part))
+    words = [f"{part} in {wins[part]}" for part in ordered]
+    return [
+        f"The largest source of scatter, over the {len(telling)} cells whose design can tell, is: "
+        f"{numbers.listed(words)}."
+    ]
+
+
+def _where(group: Group) -> str:
+    first = group[0]
+    return f"IPC {first.ipc}, " + ("hard" if first.epoch is None else f"epoch {first.epoch}")
+
+
+def _points(value: float | None) -> Entry:
+    if value is None:
+        return Entry(text=numbers.NOT_MEASURED, title="the design can’t tell", style="muted")
+    return Entry(text=numbers.signless(100 * value, 2))
+
+
+def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
+    rows, flat = [], []
+    for group, split in telling:
+        first = group[0]
+        rows.append(
+            (
+                Entry(text=str(first.ipc)),
+                Entry(text="hard" if first.epoch is None else str(first.epoch)),
+                Entry(text=str(split.num_runs)),
+                Entry(text=str(split.num_subsets)),
+                Entry(text=str(split.num_experts)),
+                _points(split.total),
+                *(_points(getattr(split, part)) for part in PARTS),
+                Entry(text="; ".join(split.notes), style="words"),
+            )
+        )
+        flat.append(
+            {
+                "ipc": first.ipc,
+                "labels": first.labels,
+                "expert_epoch": first.epoch,
+                "runs": split.num_runs,
+                "subsets": split.num_subsets,
+                "experts": split.num_experts,
+                "std_total": split.total,
+                **{f"std_{part}": getattr(split, part) for part in PARTS},
+                "notes": "; ".join(split.notes),
+                "trials": " ".join(trial_ids(each.cell.trials) for each in group),
+            }
+        )
+    return NumberTable(
+        name="variance_split",
+        view=Table(
+            title="Standard deviations by source, in points",
+            columns=("IPC", "expert epoch", "runs", "subsets", "experts", "total", *PARTS, "notes"),
+            rows=tuple(rows),
+            legend=(
+                "Estimated from pairs of runs that share an expert, a subset, both or neither. "
+                "Initialisation: initial weights, order and augmentation. Total: of one run with "
+                "everything drawn anew that these runs vary.",
+                f"{numbers.NOT_MEASURED}: the design can’t tell.",
+            ),
+        ),
+        rows=tuple(flat),
+    )
+
+
+def _draw(evidence: Evidence, telling: Sequence[tuple[Group, VarianceSplit]]) -> Figure:
+    shown = list(telling[:8])
+    bars = {
+        (_where(group).replace(", ", "\n"), part): Bar(height=1e4 * value**2)
+        for group, split in shown
+        for part in PARTS
+        if (value := getattr(split, part)) is not None
+    }
+    kinds = [part for part in PARTS if any(kind == part for _, kind in bars)]
+    return draw_bars(
+        f"{evidence.results.dataset_name}: where the scatter comes from",
+        "variance of a student’s accuracy by source",
+        list(dict.fromkeys(group for group, _ in bars)),
+        kinds,
+        bars,
+        ylabel="variance (points²)",
+        stacked=True,
+    )

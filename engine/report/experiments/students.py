@@ -1,0 +1,199 @@
+"""Other students: CutMix instead of DSA, other architectures, optimisers and lengths.
+
+Both ask the same of another setting: the same labels and images, with a student that differs from
+the main one of its IPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from engine.report import numbers
+from engine.report.experiments.comparison import (
+    Series,
+    Variant,
+    compared,
+    everything_of,
+    measured_only,
+    series_of,
+)
+from engine.report.experiments.conditions import Condition, is_student_axis
+from engine.report.experiments.dots import draw_dots
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.learning_rate import AXES as RATES
+from engine.report.experiments.words import at, change, telling
+
+AUGMENTATION = "student.augmentation"
+
+
+def find_augmentations(evidence: Evidence) -> Finding | None:
+    mixed = [each for each in _deviating(evidence) if AUGMENTATION in evidence.deviates(each)]
+    return _find(
+        evidence,
+        mixed,
+        lambda each: _with_usual_augmentation(evidence, each),
+        name="cutmix",
+        title="Other augmentations",
+        heading="augmentation",
+        baseline="the usual augmentation",
+        axes=[AUGMENTATION],
+    )
+
+
+def find_students(evidence: Evidence) -> Finding | None:
+    others = [
+        each
+        for each in _deviating(evidence)
+        if not (differs := evidence.deviates(each)) <= {*RATES} and AUGMENTATION not in differs
+    ]
+    return _find(
+        evidence,
+        others,
+        evidence.with_main_student,
+        name="students",
+        title="Other students",
+        heading="student",
+        baseline="the main student",
+        axes=sorted({axis for each in others for axis in each.axes if is_student_axis(axis)}),
+    )
+
+
+def _with_usual_augmentation(evidence: Evidence, condition: Condition) -> Condition | None:
+    """The same student, whatever else is particular to it, augmented as the main one is."""
+    main = dict(evidence.main_students.get(condition.ipc, ()))
+    return evidence.with_axis(condition, AUGMENTATION, main.get(AUGMENTATION))
+
+
+CUTMIX = Experiment(
+    name="cutmix",
+    title="Augmentation of the students",
+    question="Do soft labels gain from images mixed as in the papers’ baseline?",
+    source="paper, Table 1 (CutMix rows)",
+    find=find_augmentations,
+)
+
+STUDENTS = Experiment(
+    name="students",
+    title="Students of other kinds",
+    question="Does what holds for one student hold for other architectures, optimisers, lengths?",
+    source="open question 3 of the paper",
+    find=find_students,
+)
+
+
+def _deviating(evidence: Evidence) -> list[Condition]:
+    return [
+        each for each in evidence.conditions if evidence.is_plain(each) if evidence.deviates(each)
+    ]
+
+
+def _find(
+    evidence: Evidence,
+    deviating: Sequence[Condition],
+    base_of: Callable[[Condition], Condition | None],
+    *,
+    name: str,
+    title: str,
+    heading: str,
+    baseline: str,
+    axes: Sequence[str],
+) -> Finding | None:
+    if not deviating:
+        return None
+    bases = {base.key for base in map(base_of, deviating) if base is not None}
+    wanted = {each.key for each in deviating} | bases
+    conditions = [each for each in evidence.conditions if each.key in wanted]
+    texts = _names(evidence, conditions, axes)
+    variants = [
+        Variant(
+            value=(each.key not in bases, texts[each.key], each.labels == "hard"),
+            text=texts[each.key] + (", hard labels" if each.labels == "hard" else ""),
+            condition=each,
+            soft=None if each.key in bases else base_of(each),
+            hard=evidence.hard_of(each) if each.labels == "soft" else None,
+        )
+        for each in conditions
+    ]
+    series = series_of(variants, varied=axes)
+    drawn = series_of(measured_only(variants), varied=axes)
+    soft = [each for each in drawn if each.epoch is not None]
+    return Finding(
+        sentences=tuple(_sentences(soft, evidence, baseline)) or ("No such run is finished.",),
+        tables=(
+            compared(
+                evidence,
+                name,
+                title,
+                series,
+                heading=heading,
+                baselines=False,
+                soft_name=baseline,
+            ),
+        ),
+        pictures=(
+            Picture(
+                name=name,
+                caption="Every student with its 95 % interval; dashed: " + baseline + ".",
+                draw=lambda: draw_dots(
+                    f"{evidence.results.dataset_name}: {title.lower()}",
+                    soft,
+                    evidence.of,
+                    xlabel=f"{evidence.of[1]} accuracy (%)",
+                    baseline=baseline,
+                ),
+            ),
+        )
+        if soft
+        else (),
+        shown=tuple(deviating),
+        cells=cells_of(everything_of(series)),
+    )
+
+
+def _names(
+    evidence: Evidence, conditions: Sequence[Condition], axes: Sequence[str]
+) -> dict[object, str]:
+    """What each student is called: the settings in which the students of its IPC differ."""
+    varied: set[str] = set()
+    for each in conditions:
+        varied |= evidence.deviates(each)
+    # A schedule's lengths follow from the student's epochs.
+    shown = sorted(
+        name
+        for name in varied
+        if name in axes
+        and not (name.startswith("student.schedule.") and "student.epochs" in varied)
+    )
+    # How often it was evaluated is named only where nothing else tells students apart.
+    for left_out in _MINOR, frozenset[str]():
+        names = [name for name in shown if name not in left_out]
+        texts = {each.student: _described(each, names) for each in conditions}
+        if len(set(texts.values())) == len(texts) or len(axes) == 1:
+            break
+    return {each.key: texts[each.student] for each in conditions}
+
+
+_MINOR = frozenset({"student.evaluations", "student.precision"})
+
+
+def _described(condition: Condition, names: Sequence[str]) -> str:
+    found = [_setting(name, condition) for name in names if name in condition.axes]
+    return ", ".join(found) or "as usual"
+
+
+def _setting(name: str, condition: Condition) -> str:
+    value = numbers.setting_value(condition.axes[name])
+    if name in ("student.model", AUGMENTATION, "student.optimiser.kind"):
+        return value
+    return f"{numbers.setting_name(name.removeprefix('student.'))} {value}"
+
+
+def _sentences(series: Sequence[Series], evidence: Evidence, baseline: str) -> list[str]:
+    sentences = []
+    for each in telling([s for s in series if any(v.soft for v in s.variants)]):
+        others = [v for v in each.variants if v.soft is not None]
+        told = [f"{v.text} {change(v.minus(v.soft, evidence.of[0]))}" for v in others[:3]]
+        more = f" ({len(others) - 3} further ones are in the table)" if len(others) > 3 else ""
+        sentences.append(f"{at(each, series)}, against {baseline}: {'; '.join(told)}{more}.")
+    return sentences

@@ -1,0 +1,92 @@
+"""Sentences from numbers: what a difference says, and which series they speak of.
+
+Nothing here knows what should come out: the same function says "loses", "gains" or that no
+difference can be shown, as the interval has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.analysis.statistics import Difference
+from engine.report import numbers
+from engine.report.experiments.comparison import Series
+
+MOST_SERIES = 4
+"""Series that a section speaks of; its table has all."""
+
+_UNKNOWN = "one run each: chance is not known"
+
+
+def change(found: Difference | None) -> str:
+    """ "loses 3.2 points (95 % interval 2.1 to 4.3)", or that no change can be shown."""
+    if found is None:
+        return "can’t be compared: there is no run to compare with"
+    size = f"{numbers.signless(100 * abs(found.mean))} points"
+    direction = "gains" if found.mean > 0 else "loses"
+    if found.ci_low is None or found.ci_high is None:
+        return f"changes accuracy by {numbers.gain(found)} points ({_UNKNOWN})"
+    if found.ci_low > 0 or found.ci_high < 0:
+        least, most = sorted((100 * abs(found.ci_low), 100 * abs(found.ci_high)))
+        return f"{direction} {size} (95 % interval {interval(least, most)})"
+    return f"shows no sure change ({numbers.gain(found)} points, 95 % interval {of(found)})"
+
+
+def than(found: Difference | None) -> str:
+    """ "3.2 points above (2.1 to 4.3)", "… below", or "not told apart from"."""
+    if found is None:
+        return "not compared with"
+    size = f"{numbers.signless(100 * abs(found.mean))} points"
+    direction = "above" if found.mean > 0 else "below"
+    if found.ci_low is None or found.ci_high is None:
+        is_level = numbers.gain(found) == numbers.signless(0.0)
+        return f"{'level with' if is_level else f'{size} {direction}'} ({_UNKNOWN})"
+    if found.ci_low > 0 or found.ci_high < 0:
+        return f"{size} {direction} (95 % interval of the difference {of(found)})"
+    return f"not told apart from ({numbers.gain(found)} points, {of(found)})"
+
+
+def of(found: Difference) -> str:
+    """A difference's interval in points with signs: "−1.0 to +0.4"."""
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    return f"{numbers.signed(100 * found.ci_low)} to {numbers.signed(100 * found.ci_high)}"
+
+
+def interval(low: float, high: float, decimals: int = 1) -> str:
+    """ "2.1 to 4.3"."""
+    return f"{numbers.signless(low, decimals)} to {numbers.signless(high, decimals)}"
+
+
+def telling(series: Sequence[Series]) -> list[Series]:
+    """The series to speak of: per IPC the one with most variants, first and last IPCs first."""
+    best: dict[int, Series] = {}
+    for each in series:
+        known = best.get(each.ipc)
+        if known is None or len(each.variants) > len(known.variants):
+            best[each.ipc] = each
+    ordered = [best[ipc] for ipc in sorted(best)]
+    if len(ordered) <= MOST_SERIES:
+        return ordered
+    half = MOST_SERIES // 2
+    return [*ordered[:half], *ordered[-half:]]
+
+
+def at(series: Series, among: Sequence[Series]) -> str:
+    """ "At IPC 10" and what else tells it from others."""
+    return f"At {series.where(among)}"
+
+
+def accuracy_of(mean: float) -> str:
+    """ "14.3 %"."""
+    return f"{numbers.percent(mean)} %"
+
+
+def seeds_note(differences: Sequence[Difference | None]) -> list[str]:
+    """What the intervals of a section rest on."""
+    counts = sorted({each.n for each in differences if each is not None})
+    if not counts:
+        return []
+    span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    noun = "pair" if counts == [1] else "pairs"
+    return [f"Each difference rests on {span} {noun} of runs with equal seeds."]

@@ -1,0 +1,144 @@
+"""Verdicts on claims: they follow from the runs, whichever way these point."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from report_synthetic_sweep import trial, write_sweep
+
+from engine.report.claims.claims import Judgement, judge
+from engine.report.claims.page import as_markdown, verdict_rows
+from engine.report.claims.verdict import Comparison, compare, verdict
+from engine.report.experiments.evidence import evidence_of
+from engine.report.sweeps import read_sweeps
+
+
+def runs(
+    ipc: int,
+    labels: str,
+    mean: float,
+    *,
+    epoch: int = 10,
+    seeds: Sequence[int] = (0, 1, 2),
+    scatter: float = 0.002,
+    per_class: list[float] | None = None,
+    **cell: Any,
+) -> list[dict[str, Any]]:
+    """One finished run a seed; the seeds' own effect is the same in every cell."""
+    expert = labels != "hard" and not labels.startswith("generated")
+    noise = np.random.default_rng(zlib.crc32(f"{ipc} {labels} {epoch} {cell}".encode()))
+    records = []
+    for seed in seeds:
+        accuracy = mean + 0.01 * (seed - 1) + noise.normal(0, scatter)
+        own = {"transform": None if labels == "hard" else labels, "selection": "random", **cell}
+        record = trial(
+            ipc, epoch if expert else None, accuracy, seed=seed, validation=accuracy, cell=own
+        )
+        record["result"]["test_per_class"] = per_class
+        records.append(record)
+    return records
+
+
+def judged(tmp_path: Path, start: str, *groups: list[dict[str, Any]]) -> Judgement:
+    """The verdict on the claim that begins so."""
+    sweep = write_sweep(tmp_path / "sweep", [record for group in groups for record in group])
+    evidence = evidence_of(read_sweeps([sweep]), ("final", "test"))
+    (one,) = [each for each in judge(evidence) if each.claim.startswith(start)]
+    return one
+
+
+def test_a_clear_gain_confirms_that_soft_labels_beat_hard_ones(tmp_path: Path) -> None:
+    one = judged(tmp_path, "Soft labels beat", runs(1, "soft", 0.10), runs(1, "hard", 0.04))
+    assert one.verdict == "confirmed"
+    (comparison,) = one.comparisons
+    assert comparison.difference.mean == pytest.approx(0.06, abs=0.005)
+
+
+def test_the_opposite_refutes_it(tmp_path: Path) -> None:
+    one = judged(tmp_path, "Soft labels beat", runs(1, "soft", 0.03), runs(1, "hard", 0.09))
+    assert one.verdict == "refuted"
+
+
+def test_one_ipc_for_and_one_against_is_mixed(tmp_path: Path) -> None:
+    groups = [runs(1, "soft", 0.10), runs(1, "hard", 0.04)]
+    groups += [runs(10, "soft", 0.10), runs(10, "hard", 0.14)]
+    assert judged(tmp_path, "Soft labels beat", *groups).verdict == "mixed"
+
+
+def test_scatter_larger_than_the_gain_settles_nothing(tmp_path: Path) -> None:
+    noisy = [runs(1, "soft", 0.201, scatter=0.05), runs(1, "hard", 0.200, scatter=0.05)]
+    assert judged(tmp_path, "Soft labels beat", *noisy).verdict == "not settled"
+
+
+def test_a_claim_without_runs_is_not_testable(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.1))
+    judgements = judge(evidence_of(read_sweeps([sweep]), ("final", "test")))
+    assert {each.verdict for each in judgements} == {"not testable here"}
+    assert len(judgements) > 10
+
+
+def test_the_best_epoch_grows_where_late_labels_gain_at_many_images_only(tmp_path: Path) -> None:
+    def grid(late_at_one: float, late_at_ten: float) -> list[list[dict[str, Any]]]:
+        return [
+            runs(1, "soft", 0.10, epoch=10),
+            runs(1, "soft", late_at_one, epoch=41),
+            runs(10, "soft", 0.13, epoch=10),
+            runs(10, "soft", late_at_ten, epoch=41),
+        ]
+
+    start = "The best expert epoch grows"
+    assert judged(tmp_path / "a", start, *grid(0.07, 0.15)).verdict == "confirmed"
+    assert judged(tmp_path / "b", start, *grid(0.13, 0.11)).verdict == "refuted"
+
+
+def test_no_better_needs_an_interval_below_one_point(tmp_path: Path) -> None:
+    def cells(generated: float) -> list[list[dict[str, Any]]]:
+        labels = {"hard": 0.10, "generated:0.8": generated}
+        return [runs(10, name, mean, scatter=0.0005) for name, mean in labels.items()]
+
+    assert judged(tmp_path / "a", "Uncertainty without", *cells(0.10)).verdict == "confirmed"
+    assert judged(tmp_path / "b", "Uncertainty without", *cells(0.15)).verdict == "refuted"
+
+
+def test_swaps_are_compared_in_the_order_of_their_rank(tmp_path: Path) -> None:
+    cells = [runs(1, "soft", 0.10), runs(1, "swap-ith:2", 0.06), runs(1, "swap-ith:16", 0.09)]
+    one = judged(tmp_path, "Structure counts", *cells, runs(1, "swap-ith:1", 0.04))
+    assert one.verdict == "confirmed"
+    assert one.numbers[0].index("swap-ith:2") < one.numbers[0].index("swap-ith:16")
+
+
+def test_a_class_never_shown_is_scored_by_itself(tmp_path: Path) -> None:
+    known = [0.4 if c == 7 else 0.1 for c in range(100)]
+    shown = runs(10, "soft", 0.1, selection="drop-class:7", per_class=known)
+    one = judged(tmp_path, "A student recognises", shown, runs(10, "soft", 0.12))
+    (comparison,) = one.comparisons
+    assert comparison.difference.mean == pytest.approx(0.4 - 0.01)
+
+
+def test_no_comparison_no_verdict() -> None:
+    assert verdict([]) == "not testable here"
+
+
+def test_words_have_the_interval_and_the_number_of_pairs() -> None:
+    def by_seed(*values: float) -> dict[Any, float]:
+        return {(("init_seed", seed),): value for seed, value in enumerate(values)}
+
+    cells = {"soft": by_seed(0.10, 0.12), "hard": by_seed(0.05, 0.06)}
+    (one,) = compare(cells, "hard", "greater", prefix="IPC 1: ")
+    assert isinstance(one, Comparison)
+    assert one.in_words().startswith("IPC 1: soft: +5.5 points [")
+    assert one.in_words().endswith("n = 2")
+
+
+def test_the_page_has_every_claim_in_the_table_and_in_full(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.10) + runs(1, "hard", 0.04))
+    judgements = judge(evidence_of(read_sweeps([sweep]), ("final", "test")))
+    page = as_markdown(judgements, ["What was run."])
+    assert page.count("\n## ") == len(judgements) == len(verdict_rows(judgements))
+    assert "| 1 | Soft labels beat hard labels" in page
+    assert "What was run." in page
