@@ -1,9 +1,9 @@
 """A path → the kind of artefact that lies there, and which functions verify and describe it.
 
 The kind is read where the artefact says it: `kind` in `manifest.json` (datasets, expert runs,
-reports) or in `sweep.json`, or in the attributes of `zarr.json` (label stores). Where that can't be
-read, a damaged byte perhaps, the folder's other entries decide, so that `verify` can still say what
-is damaged.
+distilled sets, reports), in `sweep.json` or `evaluation.json`, or in the attributes of `zarr.json`
+(label stores). Where that can't be read, a damaged byte perhaps, the folder's other entries decide,
+so that `verify` can still say what is damaged.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from cli.errors import UnknownArtefactError
 
 Function = Callable[..., dict[str, Any]]
 
-RECORDS = ("manifest.json", "sweep.json", "zarr.json")
+RECORDS = ("manifest.json", "sweep.json", "evaluation.json", "zarr.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,36 @@ KINDS = (
         describer="store_info",
     ),
     Kind(
+        name="learned-labels",
+        title="learned labels",
+        traces=("steps", "labels.npz"),
+        room="engine",
+        verifier="verify_learned",
+        describer="learned_info",
+    ),
+    Kind(
         name="sweep",
         title="sweep",
         traces=("sweep.json", "trials"),
         room="engine",
         verifier="verify_sweep",
         describer="sweep_info",
+    ),
+    Kind(
+        name="distilled",
+        title="distilled set",
+        traces=("data/train*",),
+        room="engine",
+        verifier="verify_distilled",
+        describer="distilled_info",
+    ),
+    Kind(
+        name="evaluation",
+        title="evaluation",
+        traces=("evaluation.json", "students"),
+        room="engine",
+        verifier="verify_evaluation",
+        describer="evaluation_info",
     ),
     Kind(
         name="report",
@@ -112,7 +136,8 @@ def recognise(path: Path) -> Kind:
     raise UnknownArtefactError(
         f"{path} is no artefact of a kind known here "
         f"({', '.join(kind.title for kind in KINDS)}). Looked for: manifest.json with a known "
-        f"`kind` (dataset, expert run, report), sweep.json (sweep), zarr.json (label store). "
+        f"`kind` (dataset, expert run, learned labels, distilled set, report), sweep.json (sweep), "
+        f"evaluation.json (evaluation), zarr.json (label store). "
         f"{found}."
     )
 

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from cli import failures, inspection, labels, stages, sweeps
+from cli import (
+    advice,
+    distilled,
+    failures,
+    inspection,
+    labels,
+    learning,
+    reproduction,
+    stages,
+    sweeps,
+)
 from cli.presentation import as_json
 from cli.running import silence_stdout, write_stdout
 from cli.signals import Terminated, sigterm_raises
@@ -37,12 +47,18 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dump-labels": labels.dump_labels,
     "convert-labels": labels.convert_labels,
     "import-labels": labels.import_labels,
+    "learn-labels": learning.learn_labels,
+    "derive-labels": learning.derive_labels,
     "sweep-students": sweeps.sweep_students,
     "status": sweeps.status,
     "results": sweeps.results,
     "why": sweeps.why,
     "diff": sweeps.diff,
+    "recommend": advice.recommend,
+    "export": distilled.export,
+    "evaluate": distilled.evaluate,
     "report": stages.report,
+    "reproduce": reproduction.reproduce,
     "verify": inspection.verify,
     "info": inspection.info,
     "bench": inspection.bench,

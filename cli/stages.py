@@ -65,7 +65,7 @@ def build_beton(
         typer.Option(
             "--normalisation",
             metavar="NAME",
-            help="Mean and std to record: auto, measured, cifar10 or imagenet.",
+            help="Mean and std to record: auto, measured, cifar10 or imagenet; zca whitens, too.",
         ),
     ] = "auto",
     force: Force = False,
@@ -147,8 +147,25 @@ def train_expert(
 
 def report(
     *,
-    sweeps: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Folders of sweeps.")],
+    sweeps: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SWEEP...", help="Folders of sweeps, of evaluations, of learned labels."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="REPORT", help="Folder of the report.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Dataset, for the label explorer; by default where the sweep read it.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="STORE", help="Label store, likewise."),
+    ] = None,
     dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
@@ -158,7 +175,9 @@ def report(
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine
 
-        return engine.write_report(sweeps=sweeps, out=out, dry_run=dry_run, progress=progress)
+        return engine.write_report(
+            sweeps=sweeps, out=out, data=data, labels=labels, dry_run=dry_run, progress=progress
+        )
 
     carry_out(work, json=json, debug=debug, dry_run=dry_run)
 

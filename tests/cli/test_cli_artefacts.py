@@ -29,6 +29,20 @@ RECORDS: dict[str, tuple[str, dict[str, Any], Any, str, str]] = {
         "store_info",
     ),
     "sweep": ("sweep.json", {"kind": "sweep"}, engine_room, "verify_sweep", "sweep_info"),
+    "distilled set": (
+        "manifest.json",
+        {"kind": "distilled"},
+        engine_room,
+        "verify_distilled",
+        "distilled_info",
+    ),
+    "evaluation": (
+        "evaluation.json",
+        {"kind": "evaluation"},
+        engine_room,
+        "verify_evaluation",
+        "evaluation_info",
+    ),
     "report": ("manifest.json", {"kind": "report"}, engine_room, "verify_report", "report_info"),
 }
 
@@ -59,6 +73,10 @@ def test_the_kind_that_is_written_decides_who_answers(
         (["expert/zarr.json"], "label store"),
         (["sweep.json"], "sweep"),
         (["trials/3f/3f01.json"], "sweep"),
+        (["manifest.json", "data/train-00000-of-00001.parquet"], "distilled set"),
+        (["manifest.json", "data/train.npz"], "distilled set"),
+        (["evaluation.json"], "evaluation"),
+        (["students/0.json"], "evaluation"),
         (["manifest.json", "index.html"], "report"),
     ],
 )

@@ -210,7 +210,7 @@ CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
         engine_room,
         "write_report",
         "report s1 s2 --out r",
-        {"sweeps": [Path("s1"), Path("s2")], "out": Path("r")},
+        {"sweeps": [Path("s1"), Path("s2")], "out": Path("r"), "data": None, "labels": None},
     ),
     "demo": (engine_room, "run_demo", "demo", {"out": Path("demo")}),
     "demo elsewhere": (engine_room, "run_demo", "demo --out x", {"out": Path("x")}),

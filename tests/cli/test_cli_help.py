@@ -29,18 +29,24 @@ COMMANDS = (
     "dump-labels",
     "convert-labels",
     "import-labels",
+    "learn-labels",
+    "derive-labels",
     "sweep-students",
     "status",
     "results",
     "why",
     "diff",
+    "recommend",
+    "export",
+    "evaluate",
     "report",
+    "reproduce",
     "verify",
     "info",
     "bench",
     "demo",
 )
-LOOKING = ("status", "results", "why", "diff", "verify", "info")
+LOOKING = ("status", "results", "why", "diff", "recommend", "verify", "info")
 REPORT_MODULES = """
 import atexit, json, sys
 from cli.main import run

@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from engine.configuration import load_configuration, preset_names
 from engine.errors import ConfigurationError
+from engine.experiments.learned_labels.recipe import LearnedRecipe
+from engine.reproduction.scale import Scale
 from engine.sweep import Grid
 from engine.training import ExpertRecipe, StudentRecipe
 
 
-def kind_of(preset: str) -> type[ExpertRecipe] | type[Grid]:
+def kind_of(preset: str) -> type[BaseModel]:
+    if preset.startswith("learned-labels"):
+        return LearnedRecipe
+    if preset.startswith("reproduce/"):
+        return Scale
     return ExpertRecipe if "expert" in preset else Grid
 
 
