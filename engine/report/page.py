@@ -25,7 +25,7 @@ from engine.report.sweeps import Results
 from engine.report.tables import last_line, seeds_in_words
 
 if TYPE_CHECKING:
-    from engine.report.experiments import Experiment, Finding
+    from engine.report.experiments.finding import Experiment, Finding
     from engine.report.headline import Card
 
 

@@ -7,32 +7,30 @@ draw, render; then write everything at once.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.analysis.asked import AskedCell
 from engine.analysis.best_epoch import best_epochs
-from engine.analysis.grid import Panel, missing_runs, split_into_panels
-from engine.analysis.trials import MEASURES, Trial, Value
+from engine.analysis.grid import Panel, missing_runs
+from engine.analysis.trials import MEASURES
 from engine.errors import UsageError
 from engine.records import content_id
-from engine.report import numbers, tables, textual, views
-from engine.report.best_epoch import best_epoch_rows, best_epoch_view, growth_sentences
+from engine.report import numbers, textual, views
+from engine.report.best_epoch import best_epoch_view, growth_sentences
+from engine.report.claims.page import as_markdown, verdict_rows
 from engine.report.entries import Table
 from engine.report.explorer_place import explorer_of
+from engine.report.gathered import Gathered, gather
 from engine.report.publish import check_destination, publish
-from engine.report.sources import read_others, sort_folders
-from engine.report.sweeps import Progress, Results, read_sweeps
+from engine.report.sweeps import Progress, Results
+from engine.report.table_files import table_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.report.experiments import Evidence, Experiment, Finding
-    from engine.report.headline import Card
-    from engine.report.page import DrawnFigure, PanelPage
+    from engine.report.page import DrawnFigure
 
 FORMAT = 2
 """Version of the layout of a report's folder."""
@@ -53,14 +51,15 @@ def write_report(
     `data` and `labels` say where the dataset and its label store lie, for the label explorer;
     without them they are looked for where the sweeps say that they read them.
 
-    `out` gets `index.html` (self-contained), `figures/*.svg|png`, `tables/*.csv|md|tex` and, last,
-    `manifest.json`; an earlier report there is replaced as a whole. The same trials give the same
-    bytes. With `dry_run` nothing is written and the answer says what would be.
+    `out` gets `index.html` (self-contained), `claims.md` (the papers' claims one by one),
+    `figures/*.svg|png`, `tables/*.csv|md|tex` and, last, `manifest.json`; an earlier report there
+    is replaced as a whole. The same trials give the same bytes. With `dry_run` nothing is written
+    and the answer says what would be.
 
     Returns {"kind", "id", "path", "index", "dataset", "trials": {"done", "failed", "not_run"},
-    "panels", "experiments": names of those that the trials hold something of, "headline": the main
-    numbers in words, "files", "notes", "table": rows of text as `main_table` gives them,
-    "dry_run"}; the numbers behind them are in `tables/*.csv`.
+    "panels", "experiments": names of those that the trials hold something of, "verdicts": a row a
+    claim of the papers, "headline": the main numbers in words, "files", "notes", "table": rows of
+    text as `main_table` gives them, "dry_run"}; the numbers behind them are in `tables/*.csv`.
 
     Raises:
         UsageError: no sweep was named, or something that is no report lies at `out`.
@@ -68,7 +67,7 @@ def write_report(
         DamageError: a record's content does not match its checksum.
         MismatchError: the sweeps, or what was named beside them, are of different datasets.
     """
-    gathered = _gather(sweeps, progress)
+    gathered = gather(sweeps, progress)
     results, panels = gathered.results, gathered.panels
     out = Path(out).resolve()
     check_destination(out)
@@ -97,57 +96,13 @@ def write_report(
         },
         "panels": len(_with_runs(panels)),
         "experiments": [experiment.name for experiment, _ in gathered.findings],
+        "verdicts": verdict_rows(gathered.judgements),
         "headline": [f"{card.number} {card.what} ({card.note})" for card in gathered.cards],
         "files": names,
         "notes": notes,
         "table": _console_rows(panels),
         "dry_run": dry_run,
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Gathered:
-    """What a report will say. `panels`: of what no experiment shows; `everything`: of all."""
-
-    results: Results
-    evidence: Evidence
-    findings: list[tuple[Experiment, Finding]]
-    panels: list[Panel]
-    everything: list[Panel]
-    cards: list[Card]
-
-
-def _gather(folders: Sequence[str | Path], progress: Progress | None) -> _Gathered:
-    from engine.report.experiments import run_experiments
-    from engine.report.experiments.conditions import PLAIN, key_of
-    from engine.report.experiments.evidence import evidence_of
-    from engine.report.figures import measured
-    from engine.report.headline import headline
-
-    sources = sort_folders(folders)
-    results = read_sweeps(sources.sweeps, progress=progress)
-    evaluated, learned = read_others(sources, results.dataset_id)
-    everything = split_into_panels(results.trials, results.asked)
-    evidence = evidence_of(
-        results, measured(everything) or ("final", "test"), evaluated=evaluated, learned=learned
-    )
-    findings = run_experiments(evidence)
-    taken = frozenset[Any]().union(*(finding.takes for _, finding in findings))
-    # Records of different ages mention different axes and mean the same.
-    places: list[Trial | AskedCell] = [*results.trials, *results.asked]
-    mentioned = {name for each in places for name in each.axes}
-    usual = {name: value for name, value in PLAIN.items() if name in mentioned}
-    trials = [_filled(t, usual) for t in results.trials if key_of(t) not in taken]
-    asked = [_filled(cell, usual) for cell in results.asked if key_of(cell) not in taken]
-    panels = split_into_panels(trials, asked)
-    return _Gathered(
-        results=results,
-        evidence=evidence,
-        findings=findings,
-        panels=panels,
-        everything=everything,
-        cards=headline(evidence, panels),
-    )
 
 
 def main_table(
@@ -159,7 +114,7 @@ def main_table(
     under the three accuracies, and the gain in the final one; the page and `tables/` have the
     rest. Raises as `write_report` does when reading.
     """
-    return _console_rows(_gather(sweeps, progress).panels)
+    return _console_rows(gather(sweeps, progress).panels)
 
 
 def _with_runs(panels: Sequence[Panel]) -> list[Panel]:
@@ -199,16 +154,8 @@ def _console_rows(panels: Sequence[Panel]) -> list[dict[str, str]]:
     ]
 
 
-def _filled(place: Any, usual: Mapping[str, Value]) -> Any:
-    """A run, or a cell asked for, with the axes that it does not mention; hard labels have none."""
-    if place.labels == "hard":
-        usual = {name: value for name, value in usual.items() if name == "selection"}
-    lacking = {name: value for name, value in usual.items() if name not in place.axes}
-    return replace(place, axes={**place.axes, **lacking}) if lacking else place
-
-
 def _build(
-    gathered: _Gathered, explorer: str, notes: Sequence[str], progress: Progress | None
+    gathered: Gathered, explorer: str, notes: Sequence[str], progress: Progress | None
 ) -> dict[str, bytes]:
     """Every file of the report but the manifest: relative path → content."""
     from engine.report import figures
@@ -264,7 +211,8 @@ def _build(
         notes=notes,
     )
     files["index.html"] = page.encode()
-    return files | _table_files(gathered, pages)
+    files["claims.md"] = as_markdown(gathered.judgements).encode()
+    return files | table_files(gathered, pages)
 
 
 def _draw(
@@ -287,41 +235,7 @@ def _grids(panel: Panel) -> tuple[Table, ...]:
     return tuple(grids)
 
 
-def _table_files(gathered: _Gathered, pages: Sequence[PanelPage]) -> dict[str, bytes]:
-    def headed(page: PanelPage, table: Table) -> tuple[str, Table]:
-        return ": ".join(filter(None, (table.title, numbers.settings(page.panel.axes)))), table
-
-    results, everything = gathered.results, gathered.everything
-    problems, experts = views.problem_view(everything), views.expert_view(results)
-    as_text: dict[str, list[tuple[str, Table]]] = {
-        "main": [headed(page, page.main) for page in pages],
-        "best_epoch": [headed(page, page.best_epoch) for page in pages if page.best_epoch],
-        "grid": [headed(page, table) for page in pages for table in page.grids],
-        "experts": [(experts.title, experts)],
-        "problems": [(problems.title, problems)],
-    }
-    shown = [page.panel for page in pages]
-    as_csv: dict[str, Sequence[tables.Row]] = {
-        "main": tables.main_rows(shown),
-        "best_epoch": best_epoch_rows(shown),
-        "grid": tables.grid_rows(gathered.panels),
-        "experts": tables.expert_rows(results),
-        "problems": tables.problem_rows(everything),
-        "trials": tables.trial_rows(results),
-    }
-    for _, finding in gathered.findings:
-        for table in finding.tables:
-            as_text[table.name] = [(table.view.title, table.view)]
-            as_csv[table.name] = table.rows
-    if not as_text["best_epoch"]:
-        del as_text["best_epoch"], as_csv["best_epoch"]
-    texts = {f"{name}.csv": textual.to_csv(rows) for name, rows in as_csv.items()}
-    texts |= {f"{name}.md": textual.to_markdown(each) for name, each in as_text.items()}
-    texts |= {f"{name}.tex": textual.to_latex(each) for name, each in as_text.items()}
-    return {f"tables/{name}": text.encode() for name, text in texts.items()}
-
-
-def _file_names(gathered: _Gathered) -> list[str]:
+def _file_names(gathered: Gathered) -> list[str]:
     from engine.report import figures
     from engine.report.drawings import drawings_of
 
@@ -329,7 +243,7 @@ def _file_names(gathered: _Gathered) -> list[str]:
     with_choice = ["best_epoch"] if any(best_epochs(panel) for panel in shown) else []
     found = [finding for _, finding in gathered.findings]
     own = [table.name for finding in found for table in finding.tables]
-    names = ["index.html", "tables/trials.csv"]
+    names = ["index.html", "claims.md", "tables/trials.csv"]
     names += [
         f"tables/{table}.{kind}"
         for table in ("main", *with_choice, "grid", "experts", "problems", *own)
@@ -349,7 +263,7 @@ def _figure_stem(name: str, number: int, panels: int) -> str:
     return name if panels == 1 else f"{name}_{number}"
 
 
-def _identity(gathered: _Gathered) -> str:
+def _identity(gathered: Gathered) -> str:
     """Hash of what the report is about: its dataset and trials, not where they lie."""
     results, others = gathered.results, _others(gathered)
     return content_id(
@@ -367,14 +281,14 @@ def _trial_ids(results: Results) -> list[str]:
     return [trial.id for trial in results.trials]
 
 
-def _others(gathered: _Gathered) -> list[list[Any]]:
+def _others(gathered: Gathered) -> list[list[Any]]:
     """Ids and extent of what a report is made from besides trials."""
     evidence = gathered.evidence
     found: list[list[Any]] = [[each.id, sorted(each.seeds)] for each in evidence.evaluated]
     return sorted(found + [[each.id, each.step] for each in evidence.learned], key=repr)
 
 
-def _manifest(gathered: _Gathered, identity: str) -> dict[str, Any]:
+def _manifest(gathered: Gathered, identity: str) -> dict[str, Any]:
     results, others = gathered.results, _others(gathered)
     try:
         own = version("softlabel-engine")

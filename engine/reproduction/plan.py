@@ -15,7 +15,7 @@ import numpy as np
 
 import beton_builder
 from engine.errors import UsageError
-from engine.experiments import parse_label_transform
+from engine.experiments import Pool, parse_label_transform, parse_selection
 from engine.reproduction.scale import Experiment, Scale, Students
 from engine.sweep.planning.plan import sample_pool
 from engine.training import StudentRecipe
@@ -108,10 +108,12 @@ def _that_fits(
         else:
             transforms.append(text)
     selections = []
-    for text in experiment.selection:
-        dropped = _dropped_class(text)
-        if dropped is not None and dropped >= dataset.num_classes:
-            reasons.append(f"{text}: there are {dataset.num_classes} classes")
+    pool = Pool(labels=labels, candidates=candidates, classes=dataset.classes)
+    for text in experiment.selection if ipcs else ():
+        try:
+            parse_selection(text).check(pool, max(ipcs))
+        except UsageError as error:
+            reasons.append(f"{text}: {error}")
         else:
             selections.append(text)
     if not (ipcs and transforms and selections):
@@ -129,11 +131,6 @@ def _why_not(labels: str, dataset: beton_builder.Dataset) -> str | None:
     except UsageError as error:
         return str(error)
     return None
-
-
-def _dropped_class(selection: str) -> int | None:
-    name, _, number = selection.partition(":")
-    return int(number) if name == "drop-class" and number.isdigit() else None
 
 
 def _grid(

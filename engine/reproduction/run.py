@@ -138,8 +138,10 @@ def _train_experts(
 def _learn(scale: Scale, plan: Plan, data: Path, out: Path, progress: Progress) -> list[Path]:
     """Learn labels and train students on them; the folders of both, for the report."""
     wanted = scale.learned
+    if wanted is None:
+        return []
     folders: list[Path] = []
-    for ipc, initial in product(wanted.ipc, wanted.initial) if wanted else ():
+    for ipc, initial in product(wanted.ipc, wanted.initial):
         folder = out / "learned" / f"ipc-{ipc}-{initial}"
         from_expert: dict[str, Any] = {}
         if initial == "expert":

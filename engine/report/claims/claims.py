@@ -77,7 +77,8 @@ def soft_beats_hard(evidence: Evidence) -> Said:
             continue
         soft, hard = _values(best[0], evidence), _values(evidence.hard_of(best[0]), evidence)
         at = f"IPC {ipc}, epoch {best[0].epoch}"
-        yield from compare({at: soft, "hard": hard}, "hard", "greater")
+        for each in compare({at: soft, "hard": hard}, "hard", "greater"):
+            yield _renamed(each, f"{at}, less hard labels")
         if soft and hard:
             yield f"{at}: {_percent(soft)} against {_percent(hard)} with hard labels"
 
@@ -279,7 +280,7 @@ def learned_resemble(evidence: Evidence) -> Said:
         for entry in each.comparisons:
             best = next(row for row in entry["best"] if row["measure"] == "rank_correlation")
             row = next((r for r in entry["table"] if r["epoch"] == best["epoch"]), None)
-            if row is None or row["intervals"]["rank_correlation"] is None:
+            if row is None or row["intervals"].get("rank_correlation") is None:
                 continue
             low, high = row["intervals"]["rank_correlation"]
             yield Comparison(

@@ -25,9 +25,9 @@ from report_synthetic_sweep import asked_of, grid, trial, write_sweep
 
 from engine.analysis import parse_trial
 from engine.report import textual, write_report
-from engine.report.experiments import EXPERIMENTS, run_experiments
 from engine.report.experiments.conditions import conditions_of, key_of, steps_of
 from engine.report.experiments.evidence import evidence_of
+from engine.report.experiments.registry import EXPERIMENTS, run_experiments
 from engine.report.sweeps import ExpertEpoch, Results
 
 
@@ -95,7 +95,7 @@ def test_every_experiment_finds_its_trials_and_nobody_elses(all_found):
 
 def test_a_sweep_of_the_main_grid_alone_has_no_other_experiments():
     names = set(found_in(plain(), name="flowers"))
-    assert names == {"worth", "expert-quality", "pareto", "scaling-law"}
+    assert names == {"claims", "worth", "expert-quality", "pareto", "scaling-law"}
 
 
 def test_every_picture_draws_and_every_name_is_its_own(all_found):

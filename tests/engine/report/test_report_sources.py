@@ -12,7 +12,7 @@ from engine.distilled.evaluation import Evaluation
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.experiments.learned_labels.reading import Learned
 from engine.records import write_record
-from engine.report import write, write_report
+from engine.report import gathered, write_report
 from engine.report.sources import Sources, read_others, sort_folders
 
 
@@ -129,7 +129,7 @@ def test_sets_made_elsewhere_and_learned_labels_have_their_sections(tmp_path, mo
         tmp_path / "s", grid({(1, 5): 0.1, (1, 13): 0.15}), dataset={"name": "flowers"}
     )
     alone = write_report([sweep], tmp_path / "alone")
-    monkeypatch.setattr(write, "read_others", lambda *_: ((evaluation(),), (learned(),)))
+    monkeypatch.setattr(gathered, "read_others", lambda *_: ((evaluation(),), (learned(),)))
     summary = write_report([sweep], tmp_path / "r")
     assert set(summary["experiments"]) == {*alone["experiments"], "baseline", "learned-labels"}
     assert summary["id"] != alone["id"]

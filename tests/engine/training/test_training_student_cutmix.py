@@ -108,6 +108,7 @@ def test_boxes_of_all_sizes_go_through_one_compiled_step(
         pytest.skip("torch.compile needs a C++ compiler, and none is here")
     subset, trainer = subset_of(small_data, small_store), trainer_of(small_data)
     assert trainer.network.arithmetic.compiled
+    torch._dynamo.reset()  # graphs that other tests compiled would be found again
     torch._dynamo.utils.counters.clear()
     losses = losses_of(trainer, subset)
     # One for the full batch and one for the partial last one.
