@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         WrongCheckpoint,
         WrongClasses,
         WrongDataset,
+        WrongFormat,
         WrongIdentity,
     )
     from .imports import import_labels
@@ -90,6 +91,7 @@ __all__ = [
     "WrongCheckpoint",
     "WrongClasses",
     "WrongDataset",
+    "WrongFormat",
     "WrongIdentity",
     "bytes_per_sample",
     "convert_labels",

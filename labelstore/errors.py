@@ -8,6 +8,7 @@
     ├── ViewNotFound           no such expert or view, or several where one must be named
     ├── WrongDataset           labels of another dataset
     ├── WrongClasses           another class order
+    ├── WrongFormat            labels laid out as an older or newer version of this program does
     ├── WrongIdentity          an expert's view exists already with another identity
     ├── WrongCheckpoint        an epoch was begun with another checkpoint
     ├── EpochNotDumped         rows that were never written
@@ -48,6 +49,10 @@ class WrongDataset(LabelStoreError):
 
 class WrongClasses(LabelStoreError):
     """The labels use another class order; the message names the first class that differs."""
+
+
+class WrongFormat(LabelStoreError):
+    """Labels of a layout that this program doesn't read; the message names both formats."""
 
 
 class WrongIdentity(LabelStoreError):

@@ -39,7 +39,7 @@ from typing import Any
 
 from .arrays import ArrayLayout
 from .codecs import DENSE, Codec
-from .errors import BadArgument
+from .errors import BadArgument, WrongFormat
 from .sealed import canonical, digest, seal
 
 FORMAT = 2
@@ -154,6 +154,24 @@ def code_attributes(view_id: str, codec: Codec) -> dict[str, Any]:
     """Identity of a view's labels in one codec that has a folder of its own."""
     rule = {"kind": CODE_KIND, "codec": codec.name, "parents": {"view": view_id}}
     return {**rule, "id": digest(rule), "format": FORMAT, "versions": software_versions()}
+
+
+def require_format(attributes: Mapping[str, Any], where: Path, store: Path) -> None:
+    """Raises WrongFormat unless the group at `where`, in `store`, is laid out as described here."""
+    found = attributes.get("format")
+    if found == FORMAT:
+        return
+    if isinstance(found, int) and found > FORMAT:
+        remedy = "a newer version of this program wrote it: install that version"
+    else:
+        remedy = (
+            "an older version of this program wrote it: dump its labels anew with `engine "
+            "dump-labels --data DATA --expert RUN --out NEW_STORE --all-epochs`, and remove "
+            f"{store}"
+        )
+    raise WrongFormat(
+        f"{where}: expected labels of format {FORMAT}, found format {found}; {remedy}"
+    )
 
 
 def software_versions() -> dict[str, str]:

@@ -37,6 +37,7 @@ from .layout import (
     check_name,
     code_attributes,
     group_document,
+    require_format,
     store_attributes,
     view_attributes,
 )
@@ -246,8 +247,8 @@ def open_store(
     """Opens the store at `path`: a folder, or any zarr-python `Store` object (then read only).
 
     dataset_id, classes: what the labels must belong to; not checked if None. Raises StoreNotFound,
-    DamagedStore, WrongDataset (naming both ids), WrongClasses (naming the first class that
-    differs).
+    DamagedStore, WrongFormat, WrongDataset (naming both ids), WrongClasses (naming the first class
+    that differs).
     """
     tree: Tree = LocalTree(Path(path)) if isinstance(path, (str, Path)) else ZarrTree(path)
     attributes = tree.attributes()
@@ -257,6 +258,7 @@ def open_store(
             f"{'another Zarr group' if attributes else 'none'}; make one with "
             f"`engine dump-labels --data DATA --expert RUN --out {tree.root} --all-epochs`"
         )
+    require_format(attributes, tree.root, tree.root)
     store = LabelStore(tree, attributes)
     if dataset_id is not None and dataset_id != store.dataset_id:
         raise WrongDataset(
@@ -288,7 +290,7 @@ def _check_extent(
 def _surviving_view(path: Path) -> dict[str, Any] | None:
     """What a view says of the store whose own `zarr.json` someone removed; None in a new store.
 
-    StoreNotFound if `path` is a file, or a folder that holds anything else.
+    StoreNotFound if `path` is a file, or a folder that holds anything else. WrongFormat.
     """
     if not path.exists():
         return None
@@ -304,6 +306,7 @@ def _surviving_view(path: Path) -> dict[str, Any] | None:
                 "give another --out"
             )
         for view in views:
+            require_format(view, each, path)
             document = tree.document(each.name, view["view"], "logits") or {}
             chunk_shape = document["chunk_grid"]["configuration"]["chunk_shape"]
             survivor = {"store_id": view["parents"]["store"], "chunk_rows": chunk_shape[1]}

@@ -24,6 +24,7 @@ from .layout import (
     STORE_KIND,
     VIEW_FIELDS,
     VIEW_KIND,
+    require_format,
     store_attributes,
     view_attributes,
 )
@@ -40,7 +41,8 @@ def verify_store(path: str | Path, *, progress: Progress | None = None) -> dict[
     "unfinished": {"EXPERT/VIEW": [epochs begun but not complete]}}; `ok` is False if there is any
     problem, unfinished epochs included. Materialised subsets beside the store are checked too.
     progress: called as ("verify", chunks done, chunks to do).
-    Raises StoreNotFound if there is no `zarr.json` at `path` and nothing that looks like labels.
+    Raises StoreNotFound if there is no `zarr.json` at `path` and nothing that looks like labels,
+    WrongFormat if another version of this program wrote them.
     """
     verdict = _Verification(Path(path), progress).run()
     subsets = folder_beside(Path(path))
@@ -102,6 +104,8 @@ class _Verification:
         attributes = self.found.group(self.root)
         if attributes is None:
             return None
+        if attributes.get("kind") == STORE_KIND:
+            require_format(attributes, self.root, self.root)
         try:
             expected = store_attributes(
                 attributes["dataset_id"],
@@ -120,6 +124,8 @@ class _Verification:
     def _check_view(self, folder: Path, store: dict[str, Any] | None) -> dict[str, Any] | None:
         """Attributes of a view's group, if they can be trusted."""
         attributes = self.found.group(folder)
+        if attributes is not None and attributes.get("kind") == VIEW_KIND:
+            require_format(attributes, folder, self.root)
         if attributes is None or store is None:
             return attributes
         identity = {key: attributes[key] for key in attributes if key not in VIEW_FIELDS}

@@ -23,7 +23,7 @@ from .codecs import DENSE, Codec
 from .errors import BadArgument, DamagedStore, EpochNotDumped, ReadOnlyStore
 from .files import OwnLayout
 from .indices import Indices, Rows, check_rows
-from .layout import VIEW_FIELDS, VIEW_KIND, Geometry, epochs_text
+from .layout import VIEW_FIELDS, VIEW_KIND, Geometry, epochs_text, require_format
 from .softmax import softmax, softmax_of_places
 from .tree import Tree
 
@@ -48,6 +48,7 @@ class LabelView:
         if attributes is None or attributes.get("kind") != VIEW_KIND:
             where = tree.root / expert / name
             raise DamagedStore(f"{where}: not a view of labels; run `engine verify` on the store")
+        require_format(attributes, tree.root / expert / name, tree.root)
         self.expert = expert
         self.name = name
         self.codec = codec.name

@@ -134,8 +134,8 @@ def _list_of_classes(places: list[Path], data: Path) -> Path:
 
 def _solution(path: Path, fingerprint: Fingerprint) -> Iterator[Listed]:
     """Rows "ILSVRC2012_val_00048981,n03995372 85 1 499 272": an image, its class and its boxes."""
-    lines = dict(lines_of(path, fingerprint))
-    for place, row in zip(lines, csv.reader(lines.values()), strict=True):
+    for place, line in lines_of(path, fingerprint):
+        (row,) = csv.reader([line])
         if row and row[0] == "ImageId":
             continue
         if len(row) < 2 or not row[1].strip():

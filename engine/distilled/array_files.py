@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from engine.errors import ArtefactError, DamageError, UsageError
 
 NPZ_SUFFIXES = (".npz",)
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
-_DAMAGE = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+OWN_NPZ = {"images", "labels", "soft_labels", "sample_ids", "classes"}  # as `shard_writers` names
+_DAMAGE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,  # an encrypted archive, or compressed in a way that zipfile doesn't know
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_npz(path: Path) -> Found:
@@ -29,7 +39,11 @@ def read_npz(path: Path) -> Found:
         ArtefactError: it lacks them.
         DamageError: it is cut off, no `.npz` file, or holds pickled objects.
     """
-    return choose_arrays(load_npz(path), str(path), "npz")
+    arrays = load_npz(path)
+    found = choose_arrays(arrays, str(path), "npz")
+    if not arrays.keys() >= OWN_NPZ:
+        return found
+    return replace(found, class_names=tuple(map(str, arrays["classes"].ravel())))
 
 
 def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -64,13 +78,19 @@ def read_hdf5(path: Path) -> Found:
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
-            for name, item in file.items():
-                # An external link would read another file of this machine.
+            for name in file:
+                # The link first: following an external one would open another file.
                 link = file.get(name, getlink=True)
-                if isinstance(link, h5py.HardLink) and isinstance(item, h5py.Dataset):
+                item = file[name] if isinstance(link, h5py.HardLink) else None
+                if isinstance(item, h5py.Dataset) and not _lies_elsewhere(item):
                     arrays[name] = np.asarray(item[()])
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DamageError(f"{path} is cut off or no HDF5 file: {error}") from error
     if not arrays:
         raise ArtefactError(f"{path}: expected arrays at the top of the file, found none")
     return choose_arrays(arrays, str(path), "hdf5")
+
+
+def _lies_elsewhere(item: Any) -> bool:
+    """Whether reading an HDF5 dataset would read other files of this machine."""
+    return bool(item.external) or bool(item.is_virtual)

@@ -161,7 +161,7 @@ def _swap(new: Path, out: Path) -> None:
 
 def _remove_leftovers(out: Path) -> None:
     """Of exports that were killed; another one that still runs keeps its folder."""
-    for left in list(out.parent.glob(f".{out.name}.*-*")):
+    for left in list(out.parent.iterdir()):
         name, _, owner = left.name.rpartition("-")
         ours = name in (f".{out.name}.writing", f".{out.name}.replaced") and owner.isdigit()
         if not ours or (_is_running(int(owner)) and int(owner) != os.getpid()):

@@ -34,20 +34,20 @@ COLUMNS = {
 def write_card(manifest: Mapping[str, Any], files: Sequence[str]) -> str:
     """The card's text. ``files``: names of the data files."""
     dataset, subset, file_format = manifest["dataset"], manifest["subset"], manifest["format"]
-    title = f"{dataset['name']}, {subset['images_per_class']} images per class, soft labels"
+    kind = "soft" if manifest["labels"]["transform"] else "hard"
+    title = f"{dataset['name']}, {subset['images_per_class']} images per class, {kind} labels"
     loading = LOADING[file_format].format(folder="PATH", shards=_shards(files))
     parts = [
         _front_matter(manifest, title),
         f"# {title}\n",
         f"{subset['num_images']:,} real images of {dataset['name']} "
-        f"({len(dataset['classes'])} classes) with the soft labels of an expert: the baseline of "
-        "[A Label is Worth a Thousand Images in Dataset Distillation]"
-        "(https://arxiv.org/abs/2406.10485). Train against the soft labels; class numbers are "
-        "beside them.\n",
+        f"({len(dataset['classes'])} classes) with {_labels_are(manifest)}. Train against the soft "
+        "labels; class numbers are beside them.\n",
         "## Load it\n",
         f"```python\n{loading}\n```\n",
         f"Each row has {COLUMNS[file_format]}. `sample_id` is the position in the train split of "
-        "the dataset. Soft labels are probabilities (float32) in the order of the classes below.\n",
+        f"the dataset. Soft labels are {_numbers_are(manifest)}, in the order of the classes "
+        "below.\n",
         "## How it was made\n",
         _table(_facts(manifest)),
         f"The same set again:\n\n```\n{manifest['command']}\n```\n",
@@ -59,6 +59,26 @@ def write_card(manifest: Mapping[str, Any], files: Sequence[str]) -> str:
         "this for programs, and the SHA-256 of every file (`engine verify PATH`).\n",
     ]
     return "\n".join(parts)
+
+
+def _labels_are(manifest: Mapping[str, Any]) -> str:
+    """What is true of the labels in a few words."""
+    paper = (
+        "[A Label is Worth a Thousand Images in Dataset Distillation]"
+        "(https://arxiv.org/abs/2406.10485)"
+    )
+    if manifest["expert"] is None:
+        return f"labels that no expert gave (`{manifest['labels']['transform'] or 'hard'}`)"
+    if manifest["expert"]["run"] is None:
+        return "soft labels that were not made by an expert run of this program, but imported"
+    return f"the soft labels of an expert: the baseline of {paper}"
+
+
+def _numbers_are(manifest: Mapping[str, Any]) -> str:
+    total = manifest["figures"]["label_sum"]
+    if total == 1:
+        return "probabilities (float32)"
+    return f"targets of the cross-entropy (float32) that sum to {total:.3f} on average, not to 1"
 
 
 def _front_matter(manifest: Mapping[str, Any], title: str) -> str:
@@ -81,9 +101,14 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"seed {subset['subset_seed']}, of the train split without its validation images",
         ),
         *_expert_facts(manifest),
-        ("Temperature", f"{labels['temperature'] or 1:g}"),
-        ("Labels after that", f"`{labels['transform']}`"),
-        ("Mean entropy of these labels", f"{figures['label_entropy']:.3f} nats"),
+        ("Temperature", str(labels["temperature"] or 1).removesuffix(".0")),
+        ("Labels after that", f"`{labels['transform'] or 'hard'}`"),
+        (
+            "Mean entropy of these labels",
+            "none: they don't sum to 1"
+            if figures["label_entropy"] is None
+            else f"{figures['label_entropy']:.3f} nats",
+        ),
         ("Largest label is the image's class", f"{100 * figures['top_label_is_class']:.1f} %"),
         ("Normalisation of the dataset", _normalisation(dataset["normalisation"])),
         ("Made with", ", ".join(f"{name} {number}" for name, number in versions.items())),
@@ -98,10 +123,11 @@ def _expert_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     accuracy = expert["test_accuracy"]
     measured = "not known" if accuracy is None else f"{100 * accuracy:.2f} %"
     error = expert["codec_error"]
+    run = f"run `{expert['run']}`" if expert["run"] else "imported"
     return [
         (
             "Expert",
-            f"`{labels['expert']}`, run `{expert['run']}`, after epoch {labels['expert_epoch']}, "
+            f"`{labels['expert']}`, {run}, after epoch {labels['expert_epoch']}, "
             f"checkpoint `{expert['checkpoint'][:16]}`",
         ),
         ("Its test accuracy", measured),
@@ -121,7 +147,7 @@ def _expert_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _words(value: Any) -> str:
     if not isinstance(value, Mapping):
-        return "the image as stored" if value is None else str(value)
+        return "not known" if value is None else str(value)
     return ", ".join(f"{key.replace('_', ' ')} {item}" for key, item in value.items())
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from engine.distilled.artefact import (
     is_export,
     read_manifest,
     replacing,
+    require_whole,
 )
 from engine.distilled.card import write_card
 from engine.distilled.export_source import Chooser, Source
@@ -102,7 +103,7 @@ def export_distilled(
         "seeds": [subset_seed],
         "student.resolution": resolution,
     }
-    (trial,) = plan_trials(load_grids(None, axes), dataset, store)
+    trial = _only_one(plan_trials(load_grids(None, axes), dataset, store), store)
     source = Source(dataset=dataset, store=store, trial=trial)
     identity = source.identity(format)
     manifest = {
@@ -127,6 +128,17 @@ def export_distilled(
         files[CARD] = sha256(card).hexdigest()
         write_record(folder / MANIFEST, {**manifest, "files": files})
     return _summary("exported", out, manifest, files)
+
+
+def _only_one(trials: Sequence[Trial], store: labelstore.LabelStore) -> Trial:
+    """The trial whose images and labels are meant; raises UsageError for several."""
+    if len(trials) == 1:
+        return trials[0]
+    experts = ", ".join(sorted({expert for expert, _ in store.views()}))
+    raise UsageError(
+        f"an export is one set, and these options describe {len(trials)}: name one expert of "
+        f"{store.path}, which has {experts}, such as --expert NAME"
+    )
 
 
 def _write_data(
@@ -163,10 +175,11 @@ def _is_there(out: Path, manifest: Mapping[str, Any]) -> bool:
     """
     try:
         there = read_manifest(out)
+        if there["id"] == manifest["id"]:
+            require_whole(out)
+            return True
     except DamageError:
         return False
-    if there["id"] == manifest["id"]:
-        return True
     differing = [
         f"{part} {key}: {there[part].get(key)} → {value}"
         for part in ("subset", "labels")
@@ -198,7 +211,8 @@ def _command(axes: Mapping[str, Any], file_format: str, trial: Trial) -> str:
     for name, standard in usual.items():
         value = axes[name][0] if isinstance(axes[name], list) else axes[name]
         if value != standard:
-            arguments += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            said = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+            arguments += [f"--{name}", said]
     if axes["labels"] != ["soft"]:
         arguments += ["--transform", axes["labels"][0]]
     if axes["student.resolution"] is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import beton_builder
 import labelstore
 from engine.distilled.distilled_set import mean_entropy
+from engine.distilled.label_kinds import EXACT_SUM_ERROR
 from engine.sweep.executors.trial_runner import TrialRunner
 from engine.sweep.planning.trial import Trial
 from engine.training.student import Subset
@@ -88,9 +89,12 @@ class Source:
         """What the labels of the set turned out to be."""
         targets_nk = subset.targets_nk.numpy()
         agrees = targets_nk.argmax(axis=1) == self.classes_of(subset)
+        sums = targets_nk.sum(axis=1, dtype=np.float64)
+        sum_to_one = bool(np.abs(sums - 1).max() <= EXACT_SUM_ERROR)  # not those of top-k:4,keep
         return {
             "figures": {
-                "label_entropy": mean_entropy(targets_nk),
+                "label_entropy": mean_entropy(targets_nk) if sum_to_one else None,
+                "label_sum": 1.0 if sum_to_one else float(sums.mean()),
                 "top_label_is_class": float(agrees.mean()),
             }
         }

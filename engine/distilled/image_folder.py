@@ -137,7 +137,13 @@ def _from_npz(path: Path) -> tuple[list[str], Rows, str]:
             f"{path}: expected arrays files and {SOFT_NAMES[0]} (or probabilities, logits), found "
             f"{', '.join(arrays) or 'none'}"
         )
-    return [str(each) for each in arrays["files"]], arrays[name], name
+    files, rows = arrays["files"], arrays[name]
+    if files.ndim != 1 or rows.ndim != 2:
+        raise ArtefactError(
+            f"{path}: expected files (n,) and {name} (n, classes), found {files.shape} and "
+            f"{rows.shape}"
+        )
+    return [str(each) for each in files], rows, name
 
 
 def _from_csv(path: Path, classes: Sequence[str] | None) -> tuple[list[str], Rows]:

@@ -31,6 +31,7 @@ NAMED = {
     "probs": "probabilities",
     "logits": "logits",
     "label_logits": "logits",
+    "weights": "weights",
 }
 MAX_SUM_ERROR = 1e-2  # beyond it a row is no distribution
 EXACT_SUM_ERROR = 1e-4  # within it rows are left as they are, so that ours come back bit for bit
@@ -85,6 +86,7 @@ def _class_numbers(
             f"{where}: expected class numbers of shape (n,), found {labels.dtype} "
             f"{tuple(labels.shape)}"
         )
+    _require_some(labels, where)
     if not np.isfinite(labels).all() or (labels != np.rint(labels)).any():
         raise ArtefactError(f"{where}: labels aren't whole numbers, so they are no class numbers")
     classes = labels.astype(np.int64)
@@ -112,10 +114,16 @@ def _rows(labels: Array, num_classes: int | None, where: str) -> npt.NDArray[np.
             f"{where}: labels have {labels.shape[1]} columns, and the dataset has {num_classes} "
             "classes; give the --data that the set belongs to"
         )
+    _require_some(labels, where)
     bad = ~np.isfinite(labels).all(axis=1)
     if bad.any():
         raise ArtefactError(f"{where}: the label of image {int(np.argmax(bad))} has NaN or inf")
     return labels.astype(np.float64)
+
+
+def _require_some(labels: Array, where: str) -> None:
+    if labels.size == 0:
+        raise ArtefactError(f"{where}: there is no label in it (shape {tuple(labels.shape)})")
 
 
 def _kind_of(

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import beton_builder
 from engine.distilled.array_files import HDF5_SUFFIXES, NPZ_SUFFIXES, load_npz, read_hdf5, read_npz
 from engine.distilled.artefact import is_export, require_whole
-from engine.distilled.distilled_set import DistilledSet, tensor_of
+from engine.distilled.distilled_set import DistilledSet, Finding, tensor_of
 from engine.distilled.encoded_images import EncodedImages
 from engine.distilled.found import Found
 from engine.distilled.image_folder import is_image_folder, read_image_folder
-from engine.distilled.label_kinds import understand_labels
+from engine.distilled.label_kinds import EXACT_SUM_ERROR, understand_labels
 from engine.distilled.pixels import as_nchw, understand_values
 from engine.distilled.shard_readers import read_parquet, read_webdataset, shard_files
 from engine.distilled.tensor_files import SUFFIXES as TENSOR_SUFFIXES
@@ -74,6 +74,15 @@ def open_distilled(
     if len(pixels) != len(targets):
         raise ArtefactError(f"{where}: {len(pixels)} images, but {len(targets)} labels")
     of_dataset = dataset is not None and found.dataset_id == dataset.id
+    findings: tuple[Finding | None, ...] = (*found.findings, about_images, about_labels)
+    if not found.own_export:
+        findings += (
+            _about_layout(found, pixels.shape),
+            _about_order(found, targets, kind, classes),
+            _about_whitening(path, scale, dataset),
+        )
+    elif dataset is not None and not of_dataset:
+        findings += (_of_another(found, dataset),)
     return DistilledSet(
         images_nchw=tensor_of(pixels),
         scale=scale,
@@ -84,7 +93,71 @@ def open_distilled(
         classes=found.class_names,
         name=path.name if found.own_export or path.is_dir() else path.stem,
         format=found.format,
-        findings=tuple(f for f in (*found.findings, about_images, about_labels) if f),
+        findings=tuple(finding for finding in findings if finding),
+    )
+
+
+def _about_layout(found: Found, shape: tuple[int, ...]) -> Finding | None:
+    """Images that were scaled and cropped, and rows of values that may have another order."""
+    images, (_, channels, side, _) = found.images, shape
+    if isinstance(images, EncodedImages):
+        if images.sides == {(side, side)}:
+            return None
+        return Finding(
+            about="image sizes",
+            taken_as=f"{side}x{side} pixels, scaled and cropped as for evaluation",
+            because=f"they measure {_spread(images.sides)} pixels",
+        )
+    if images.ndim != 2 or channels == 1:
+        return None
+    return Finding(
+        about="rows of pixels",
+        taken_as="one channel after the other",
+        because=f"an image is a row of {images.shape[1]} values, in an order that nothing says",
+    )
+
+
+def _about_order(
+    found: Found,
+    targets_nk: npt.NDArray[np.float32],
+    kind: str,
+    classes_n: npt.NDArray[np.int64],
+) -> Finding | None:
+    """Soft labels that mostly contradict the classes beside them: perhaps of another order."""
+    if kind == "hard" or found.classes_n is None:
+        return None
+    agreeing = int((targets_nk.argmax(axis=1) == classes_n).sum())
+    if 2 * agreeing >= len(classes_n):
+        return None
+    return Finding(
+        about="order of soft labels",
+        taken_as="the dataset's classes",
+        because=f"the largest is that of the image's class for {agreeing} of {len(classes_n)} "
+        "images only; labels in another order of the classes would look so, too",
+    )
+
+
+def _about_whitening(
+    path: Path, scale: str, dataset: beton_builder.Dataset | None
+) -> Finding | None:
+    """MTT calls images that were whitened before they were distilled `images_zca_…`."""
+    named = "zca" in path.stem.lower().split("_")
+    if not named or scale != "normalised" or dataset is None or dataset.whitening_id:
+        return None
+    return Finding(
+        about="whitening",
+        taken_as="none",
+        because=f"{dataset.path} has none, though the file's name says ZCA; for images that were "
+        "whitened, give a dataset built with --normalisation zca",
+    )
+
+
+def _of_another(found: Found, dataset: beton_builder.Dataset) -> Finding:
+    return Finding(
+        about="dataset",
+        taken_as=dataset.name,
+        because=f"its classes are the same; the set was made from dataset {found.dataset_id}, and "
+        f"{dataset.path} is {dataset.id}",
     )
 
 
@@ -127,17 +200,21 @@ def _read_export(path: Path) -> Found:
             ids=arrays["sample_ids"],
             format="npz",
         )
-    elif manifest["format"] == "parquet":
-        found = read_parquet(shard_files(path, ".parquet"), path)
     else:
-        found = read_webdataset(shard_files(path, ".tar"), path)
+        # Those that were checked, and no other that lies beside them.
+        files = [path / name for name in sorted(manifest["files"]) if name.startswith("data/")]
+        read = read_parquet if manifest["format"] == "parquet" else read_webdataset
+        found = read(files, path)
+    assert found.soft_nk is not None
+    sums = found.soft_nk.sum(axis=1, dtype=np.float64)
     return replace(
         found,
         class_names=tuple(manifest["dataset"]["classes"]),
         dataset_id=manifest["dataset"]["id"],
         own_export=True,
-        # Its soft labels are what a sweep's students were taught, whatever they look like.
-        soft_name="probabilities",
+        # Its soft labels are what a sweep's students were taught, whatever they look like: those
+        # of `top-k:4,keep` don't sum to 1.
+        soft_name="probabilities" if np.abs(sums - 1).max() <= EXACT_SUM_ERROR else "weights",
     )
 
 

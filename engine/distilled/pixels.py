@@ -88,12 +88,13 @@ def understand_values(array: Array, asked: str, where: str) -> tuple[Array, str,
         return *_converted(array, asked, whole), None
     if array.dtype == np.uint8:
         return array, "bytes", None
-    guess = _guess(low, possible, whole)
+    guess = _guess(low, high, possible, whole)
     if guess is None:
         raise ArtefactError(
             f"{where}: image values are {values}, which could mean several things\n"
             "say what they are: --images bytes (0 to 255), unit (0 to 1), or normalised (network "
-            "inputs, by the dataset's mean and std)"
+            "inputs, by the dataset's mean and std); anything else, such as -1 to 1, has to be "
+            "converted first"
         )
     because = f"values are {values}"
     if guess == "normalised":
@@ -103,12 +104,13 @@ def understand_values(array: Array, asked: str, where: str) -> tuple[Array, str,
     )
 
 
-def _guess(low: float, possible: dict[str, bool], whole: bool) -> str | None:
+def _guess(low: float, high: float, possible: dict[str, bool], whole: bool) -> str | None:
     if possible["unit"] and low >= -SLACK:
         return "unit"
     if possible["bytes"] and whole:
         return "bytes"
-    if possible["normalised"] and low < -SLACK:
+    # Within -1..1 they may as well be what a generator's tanh gave out.
+    if possible["normalised"] and low < -SLACK and max(-low, high) > 1 + SLACK:
         return "normalised"
     return None
 

@@ -65,10 +65,11 @@ def read_parquet(files: Sequence[Path], path: Path) -> Found:
     for name in (image, label, soft):
         if name is not None and table[name].null_count:
             raise ArtefactError(f"{path}: column {name} has rows without a value")
-    encoded = [
-        each["bytes"] if isinstance(each, dict) else each for each in table[image].to_pylist()
+    found = [
+        each.get("bytes") if isinstance(each, dict) else each for each in table[image].to_pylist()
     ]
-    if not all(isinstance(each, bytes) for each in encoded):
+    encoded = [each for each in found if isinstance(each, bytes)]
+    if len(encoded) < len(found):
         raise ArtefactError(
             f"{path}: column {image} holds {table.schema.field(image).type}, "
             "expected the bytes of JPEG or PNG files"
@@ -88,7 +89,11 @@ def read_parquet(files: Sequence[Path], path: Path) -> Found:
 def _lists(column: Any, path: Path) -> Rows:
     """A column of lists of numbers as one array (n, k)."""
     import pyarrow.compute as pc
+    import pyarrow.types as kinds
 
+    lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
+    if not any(is_one(column.type) for is_one in lists):
+        raise ArtefactError(f"{path}: soft labels are {column.type}, expected lists of numbers")
     lengths = set(pc.list_value_length(column).to_pylist())
     if len(lengths) != 1:
         raise _uneven(lengths, path)
@@ -126,7 +131,7 @@ def read_webdataset(files: Sequence[Path], path: Path) -> Found:
                 soft.append(_soft_label(members))
             except (ValueError, EOFError) as error:
                 raise DamageError(f"{file}: the label of sample {key}: {error}") from error
-            ids.append(int(key) if key.isdigit() else None)
+            ids.append(int(key) if key.isdecimal() and len(key) < 19 else None)  # int64
     known = [each for each in classes if each is not None]
     rows = [each for each in soft if each is not None]
     if len(known) not in (0, len(names)) or len(rows) not in (0, len(names)) or not (known or rows):
@@ -169,15 +174,21 @@ def _samples(file: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, members
 
 
-def _soft_label(members: dict[str, bytes]) -> Any:
+def _soft_label(members: dict[str, bytes]) -> Rows | None:
+    """The soft label of a sample, if it has one; raises ValueError for anything but a row."""
+    content: Any = None
     if "npy" in members:
-        return np.load(io.BytesIO(members["npy"]), allow_pickle=False)
-    if "json" not in members:
+        content = np.load(io.BytesIO(members["npy"]), allow_pickle=False)
+    elif "json" in members:
+        content = json.loads(members["json"])
+        if isinstance(content, dict):
+            content = next((content[name] for name in SOFT_NAMES if name in content), None)
+    if content is None:
         return None
-    content = json.loads(members["json"])
-    if isinstance(content, dict):
-        content = next((content[name] for name in SOFT_NAMES if name in content), None)
-    return content
+    row = np.asarray(content)
+    if row.ndim != 1 or row.dtype.kind not in "fiu":
+        raise ValueError(f"expected a row of numbers, found {row.dtype} of shape {row.shape}")
+    return row
 
 
 def _stacked(rows: Sequence[Any], path: Path) -> Rows:

@@ -126,6 +126,11 @@ class SetRunner(TrialRunner):
         self._inputs: Tensor | None = None
 
     def _subset_of(self, trial: Trial) -> Subset:
+        if trial.dataset.id != self.dataset.id:
+            raise MismatchError(
+                f"{self.dataset.path} changed while the set was evaluated: expected dataset "
+                f"{trial.dataset.id}, found {self.dataset.id}; run the same command again"
+            )
         if self._inputs is None:
             self._inputs = self._as_inputs(trial)
         targets_nk = torch.from_numpy(self.distilled.targets_nk)

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from engine.distilled.distilled_set import Finding
-from engine.distilled.found import Found, choose_arrays
+from engine.distilled.found import IMAGE_NAMES, LABEL_NAMES, SOFT_NAMES, Found, choose_arrays
 from engine.errors import ArtefactError, DamageError
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ def read_tensor_file(path: Path) -> Found:
     if isinstance(content, Tensor):
         arrays = {"images": content, "labels": _labels_beside(path)}
     elif isinstance(content, Mapping):
-        arrays, findings = _named(content)
+        arrays, findings = _named(content, path)
     elif pair := _pair(content):
         arrays = pair
     else:
@@ -106,8 +106,12 @@ def _pair(content: Any) -> dict[str, Tensor] | None:
     return {"images": images, "labels": labels}
 
 
-def _named(content: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """The arrays of a dict, of nested ones too, by their last names."""
+def _named(content: Mapping[Any, Any], path: Path) -> tuple[dict[str, Any], list[Finding]]:
+    """The arrays of a dict, of nested ones too, by their last names.
+
+    Raises:
+        ArtefactError: two of them are called images, say: those of a train and of a test set.
+    """
     experiments = content.get("data")
     if isinstance(experiments, list | tuple) and experiments:
         pair = _pair(experiments) or _pair(experiments[0])
@@ -117,7 +121,15 @@ def _named(content: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Finding]]:
                 about="file", taken_as="experiment 1", because=f"it holds the sets of {more}"
             )
             return dict(pair), [note] if more > 1 else []
-    return dict(_tensors(content)), []
+    arrays: dict[str, Any] = {}
+    for name, value in _tensors(content):
+        if name in arrays and name in (*IMAGE_NAMES, *SOFT_NAMES, *LABEL_NAMES):
+            raise ArtefactError(
+                f"{path}: several tensors in it are called {name!r}, and which is meant is open; "
+                "save the ones of the set alone: torch.save((images, labels), …)"
+            )
+        arrays[name] = value
+    return arrays, []
 
 
 def _tensors(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:

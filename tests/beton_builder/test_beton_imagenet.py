@@ -252,6 +252,7 @@ def test_an_image_that_is_listed_but_not_there_is_named(tmp_path: Path) -> None:
         ("ILSVRC2012_val_00000003,n01443537", "ILSVRC2012_val_00000003,n07777777", "'n07777777'"),
         ("ILSVRC2012_val_00000003,", "ILSVRC2012_val_00000004,", "is listed twice"),
         ("n01443537 85 1 499 272\n", "\n", "expected ImageId,PredictionString"),
+        ("ILSVRC2012_val_00000003,", '"ILSVRC2012_val_00000003,', "expected ImageId,Prediction"),
     ],
 )
 def test_kaggles_list_is_held_against_the_files(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import labelstore_cases as cases
 import pytest
 
 import labelstore
+from labelstore.layout import group_document
 
 
 def create(path, **changes):
@@ -145,6 +148,34 @@ def test_a_lost_identity_is_only_made_again_for_the_same_dataset(tmp_path):
     create(tmp_path / "s", chunk_rows=None)
     assert cases.bytes_of(tmp_path / "s") == before
     assert view.epochs == (0,)
+
+
+def write_format(group, number):
+    """The group as another version wrote it; the first one knew of no crops."""
+    attributes = json.loads((group / "zarr.json").read_bytes())["attributes"]
+    if number == 1:
+        attributes.pop("crops", None)
+    (group / "zarr.json").write_bytes(group_document(attributes | {"format": number}))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(1, "engine dump-labels --data"), (3, "install that version")]
+)
+def test_labels_of_another_format_are_refused_with_what_to_do(tmp_path, number, remedy):
+    cases.filled(tmp_path / "s", (0,))
+    write_format(tmp_path / "s/expert-a/plain", number)
+    message = rf"expected labels of format 2, found format {number}; .*{remedy}"
+    with pytest.raises(labelstore.WrongFormat, match=message):
+        labelstore.open_store(tmp_path / "s").view()
+    with pytest.raises(labelstore.WrongFormat, match=message):
+        labelstore.verify_store(tmp_path / "s")
+    write_format(tmp_path / "s", number)
+    for use in (labelstore.open_store, labelstore.store_info, labelstore.verify_store, create):
+        with pytest.raises(labelstore.WrongFormat, match=message):
+            use(tmp_path / "s")
+    (tmp_path / "s/zarr.json").unlink()
+    with pytest.raises(labelstore.WrongFormat, match=message):
+        create(tmp_path / "s", chunk_rows=None)
 
 
 def test_damaged_metadata_is_not_read(tmp_path):

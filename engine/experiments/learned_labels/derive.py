@@ -270,10 +270,9 @@ def derive_labels(
 
 def epoch_of(nats: float) -> int:
     """The epoch under which labels of so many nats lie in a store: 3.25 → 325."""
-    epoch = round(100 * nats)
-    if not 0 < nats < 100 or abs(epoch / 100 - nats) > 1e-9:
+    if not 0 < nats < 100 or abs(round(100 * nats) / 100 - nats) > 1e-9:
         raise UsageError(f"--entropy {nats:g}: expected nats in hundredths, such as 3 or 3.25")
-    return epoch
+    return round(100 * nats)
 
 
 def _sample(num_samples: int, num_classes: int) -> npt.NDArray[np.int64]:

@@ -166,6 +166,7 @@ def create_folder(path: Path, manifest: dict[str, Any], *, force: bool) -> Learn
                 f"{manifest['id']} ({_difference(folder.manifest, manifest)}). "
                 "Choose another --out, or --force to replace them."
             )
+        _require_learned(path)
         # Steps first: without them a new manifest describes labels that nobody began to learn.
         shutil.rmtree(path / "steps", ignore_errors=True)
         for name in (RESULT, COMPARISON, *FILES):
@@ -174,6 +175,16 @@ def create_folder(path: Path, manifest: dict[str, Any], *, force: bool) -> Learn
         raise UsageError(f"{path} exists and holds no learned labels; choose another --out")
     write_record(path / MANIFEST, manifest)
     return LearnedFolder(path=path, manifest=manifest)
+
+
+def _require_learned(path: Path) -> None:
+    """Raise UsageError where a manifest, damaged or not, is that of another kind of artefact."""
+    says_so = f'"kind": "{KIND}"'.encode() in (path / MANIFEST).read_bytes()
+    if not says_so and not (path / "steps").is_dir():
+        raise UsageError(
+            f"{path} holds no learned labels, and --force would replace what is there; choose "
+            "another --out"
+        )
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -236,6 +247,7 @@ def verify_learned(
             progress("verify", position + 1, len(records))
     if records and not problems:
         problems += _problems_of(lambda: folder.state(folder.steps()[-1]))
+        problems += _problems_of(lambda: _check_history(folder))
     if (path / RESULT).exists():
         problems += _problems_of(lambda: _check_files(folder))
     problems += _problems_of(folder.comparisons)
@@ -247,6 +259,16 @@ def verify_learned(
         "checked": checked,
         "problems": problems,
     }
+
+
+def _check_history(folder: LearnedFolder) -> None:
+    steps = [row["step"] for row in folder.history()]
+    missing = sorted(set(range(folder.steps()[-1] + 1)) - set(steps))
+    if missing:
+        raise DamageError(
+            f"{folder.path / 'steps'}: the record with the history of outer step {missing[0]} is "
+            f"missing; {ANEW}"
+        )
 
 
 def _check_files(folder: LearnedFolder) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 import beton_builder
+import labelstore
 from engine.configuration import load_configuration
 from engine.errors import UsageError
 from engine.experiments.learned_labels.folder import LearnedFolder, create_folder
@@ -76,6 +77,7 @@ def learn_labels(
 
     Raises:
         ConfigurationError, UsageError, MismatchError, TrainingDiverged.
+        labelstore.LabelStoreError: a store that lacks what is asked of it.
     """
     dataset = beton_builder.open_dataset(data)
     given = {"ipc": ipc, "steps": steps, "model": model, "initial": initial}
@@ -92,10 +94,12 @@ def learn_labels(
             "--labels and --expert-epoch are labels to begin with: add --initial expert, or name "
             "the store with --compare to compare what is learned with it"
         )
+    if compare is not None:  # before hours of learning
+        labelstore.open_store(compare, dataset_id=dataset.id, classes=dataset.classes).view(expert)
     manifest = _manifest(dataset, recipe, seed, teacher, ids)
     keep_freed_memory()
     if dry_run:
-        return _plan(dataset, recipe, Path(out), manifest, ids, begin)
+        return _plan(dataset, recipe, Path(out), manifest, ids, begin, force=force)
     with sole_writer(Path(out)):
         folder = create_folder(Path(out), manifest, force=force)
         done, result = folder.steps(), folder.result()
@@ -202,9 +206,11 @@ def _plan(
     manifest: dict[str, Any],
     ids: npt.NDArray[np.int64],
     begin_nk: npt.NDArray[np.float32],
+    *,
+    force: bool,
 ) -> dict[str, Any]:
     done: list[int] = []
-    if (out / "manifest.json").exists():
+    if (out / "manifest.json").exists() and not force:
         done = create_folder(out, manifest, force=False).steps()
     problem = LabelLearning(dataset, recipe, ids)
     logits = torch.from_numpy(begin_nk)

@@ -219,3 +219,103 @@ def test_tars_made_elsewhere_with_json_labels(tmp_path, dataset, pixels) -> None
     path.write_bytes(data[:1500])
     with pytest.raises(DamageError, match="tar"):
         open_distilled(path, dataset=dataset)
+
+
+def test_hdf5_arrays_that_lie_in_other_files_are_not_read(tmp_path, pixels) -> None:
+    """Neither raw bytes of any file, nor parts of another HDF5 file."""
+    (tmp_path / "secret.bin").write_bytes(pixels.images_nhwc.tobytes())
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["images"] = pixels.images_nhwc
+    shape = pixels.images_nhwc.shape
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        outside = [(str(tmp_path / "secret.bin"), 0, pixels.images_nhwc.nbytes)]
+        file.create_dataset("images", shape, "u1", external=outside)
+        file["labels"] = pixels.classes_n
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout(shape, "u1")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "images", shape)
+        file.create_virtual_dataset("images", layout)
+        file["labels"] = pixels.classes_n
+    for name in ("raw.h5", "virtual.h5"):
+        with pytest.raises(ArtefactError, match=r"expected images.*found labels"):
+            open_distilled(tmp_path / name)
+
+
+def test_the_npz_of_an_export_brings_its_class_order(tmp_path, dataset, pixels) -> None:
+    arrays = {
+        "images": pixels.images_nhwc,
+        "labels": pixels.classes_n,
+        "soft_labels": pixels.soft_nk,
+        "sample_ids": np.arange(6),
+    }
+    np.savez(tmp_path / "ours.npz", **arrays, classes=np.array(CLASSES))
+    assert open_distilled(tmp_path / "ours.npz", dataset=dataset).classes == CLASSES
+    np.savez(tmp_path / "turned.npz", **arrays, classes=np.array(CLASSES[::-1]))
+    with pytest.raises(MismatchError, match="class 0 is 'cat' there, and 'ant'"):
+        open_distilled(tmp_path / "turned.npz", dataset=dataset)
+
+
+def test_values_from_minus_one_to_one_are_not_taken_for_normalised(
+    tmp_path, dataset, pixels
+) -> None:
+    scaled = (pixels.images_nhwc / 127.5 - 1).astype(np.float32)
+    np.savez(tmp_path / "set.npz", images=scaled, labels=pixels.classes_n)
+    with pytest.raises(ArtefactError, match="-1 to 1, has to be converted first"):
+        open_distilled(tmp_path / "set.npz", dataset=dataset)
+    assert open_distilled(tmp_path / "set.npz", dataset=dataset, images="normalised").normalised
+
+
+def test_soft_labels_that_contradict_the_classes_are_said(tmp_path, dataset, pixels) -> None:
+    sure = np.eye(3, dtype=np.float32)[pixels.classes_n]
+    for name, labels in (("right", sure), ("turned", sure[:, [1, 2, 0]])):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            images=pixels.images_nhwc,
+            labels=pixels.classes_n,
+            probs=labels,
+        )
+    assert not open_distilled(tmp_path / "right.npz", dataset=dataset).findings
+    (finding,) = open_distilled(tmp_path / "turned.npz", dataset=dataset).findings
+    assert finding.about == "order of soft labels"
+    assert "0 of 6" in finding.because
+
+
+def test_rows_of_colour_pixels_say_how_they_were_taken(tmp_path, dataset, pixels) -> None:
+    rows = pixels.images_nhwc.transpose(0, 3, 1, 2).reshape(6, -1)
+    np.savez(tmp_path / "set.npz", images=rows, labels=pixels.classes_n)
+    found = open_distilled(tmp_path / "set.npz", dataset=dataset)
+    assert [finding.about for finding in found.findings] == ["rows of pixels"]
+
+
+def test_nothing_at_all_is_refused(tmp_path, dataset, pixels) -> None:
+    for labels in (pixels.classes_n[:0], pixels.soft_nk[:0]):
+        np.savez(tmp_path / "set.npz", images=pixels.images_nhwc[:0], labels=labels)
+        for of in (dataset, None):
+            with pytest.raises(ArtefactError, match="there is no label in it"):
+                open_distilled(tmp_path / "set.npz", dataset=of)
+
+
+@pytest.mark.parametrize("label", [3, "ant", [[0.5, 0.5, 0.0]], [0.5, None, 0.5]])
+def test_labels_in_tars_that_are_no_rows_are_damage(tmp_path, dataset, pixels, label) -> None:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as archive:
+        for suffix, content in (
+            (".png", _png(pixels.images_nhwc[0])),
+            (".json", json.dumps({"soft_label": label}).encode()),
+        ):
+            member = tarfile.TarInfo(f"{'9' * 30}{suffix}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(DamageError, match="expected a row of numbers"):
+        open_distilled(path, dataset=dataset)
+
+
+def test_parquet_with_columns_of_another_type_is_refused(tmp_path, dataset, pixels) -> None:
+    encoded = [_png(image) for image in pixels.images_nhwc]
+    for name, columns, message in (
+        ("labels", {"image": encoded, "soft_label": [0.5] * 6}, "expected lists of numbers"),
+        ("images", {"image": [{"path": "x"}] * 6, "label": [0] * 6}, "bytes of JPEG or PNG"),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        with pytest.raises(ArtefactError, match=message):
+            open_distilled(tmp_path / f"{name}.parquet", dataset=dataset)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from distilled_cases import QUICK, make_pixels, normalised
 
 import beton_builder
 import engine
+from engine.distilled.evaluate import _plan_students
 from engine.distilled.evaluation import read_evaluation
 from engine.distilled.student_of_set import SetRunnerFactory
 from engine.errors import ConfigurationError, DamageError, MismatchError, UsageError
@@ -297,6 +299,19 @@ def test_a_set_that_changes_meanwhile_is_noticed(small_data, hard_set, tmp_path)
     )  # fmt: skip
     with pytest.raises(MismatchError, match="changed while it was evaluated"):
         factory()
+
+
+def test_a_dataset_that_changes_meanwhile_is_noticed(small_data, hard_set, dataset) -> None:
+    opened = engine.open_distilled(hard_set, dataset=dataset)
+    student, *_ = _plan_students("students-paper", QUICK, dataset, opened)
+    runner = SetRunnerFactory(
+        data=str(small_data), distilled=str(hard_set), images="auto", label_kind="auto",
+        resolution=16, set_id=opened.id, precision="fp32",
+    )()  # fmt: skip
+    another = replace(student, dataset=student.dataset._replace(id="0" * 32))
+    record = runner.run(another, lambda *_: None)
+    assert record["status"] == "failed"
+    assert "changed while the set was evaluated" in record["error"]
 
 
 LONG = """

@@ -399,3 +399,85 @@ def test_training_on_an_export_is_training_in_a_sweep(
         for seed, expected in swept.items():
             record = json.loads((out / "students" / f"{seed}.json").read_text())
             assert record["result"] == expected
+
+
+def test_labels_that_do_not_sum_to_one_come_back_as_they_are(
+    small_data, small_store, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    engine.export_distilled(
+        small_data, small_store, out, ipc=2, expert_epoch=2, format="npz", transform="top-k:1,keep"
+    )
+    stored = np.load(out / "data" / "train.npz")["soft_labels"]
+    assert (stored.sum(axis=1) < 0.99).any()
+    found = engine.open_distilled(out, dataset=beton_builder.open_dataset(small_data))
+    assert found.label_kind == "weights"
+    assert np.array_equal(found.targets_nk, stored)
+    card = (out / "README.md").read_text()
+    assert f"sum to {stored.sum(axis=1).mean():.3f} on average" in card
+    assert "none: they don't sum to 1" in card
+
+
+def test_the_card_of_labels_without_an_expert_names_none(small_data, small_store, tmp_path) -> None:
+    for transform, said in (("hard", "hard labels"), ("generated:0.9", "soft labels")):
+        out = tmp_path / transform
+        engine.export_distilled(
+            small_data, small_store, out, ipc=2, expert_epoch=2, transform=transform
+        )
+        card = (out / "README.md").read_text()
+        assert f"labels that no expert gave (`{transform}`)" in card
+        assert f"2 images per class, {said}" in card
+        assert "soft labels of an expert" not in card
+
+
+def test_the_card_of_imported_labels_claims_no_run(small_data, tmp_path) -> None:
+    engine.derive_labels(small_data, tmp_path / "labels.zarr", entropies=[0.7])
+    engine.export_distilled(
+        small_data, tmp_path / "labels.zarr", tmp_path / "set", ipc=2, expert_epoch=70
+    )
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert "`class-mean-images`, imported, after epoch 70" in card
+    assert "not made by an expert run of this program" in card
+    assert "the image as stored" not in card
+
+
+def test_a_file_put_beside_an_export_is_no_part_of_it(exports, small_data, tmp_path) -> None:
+    import shutil
+
+    folder = _copy(exports["parquet"], tmp_path / "set")
+    (file,) = (folder / "data").iterdir()
+    shutil.copy(file, folder / "train-more.parquet")
+    shutil.copy(file, folder / "data" / "train-more.parquet")
+    dataset = beton_builder.open_dataset(small_data)
+    assert engine.open_distilled(folder, dataset=dataset).num_images == 12
+
+
+def test_exporting_again_mends_a_damaged_file(small_data, small_store, tmp_path) -> None:
+    options = {"ipc": 2, "expert_epoch": 1, "format": "npz"}
+    engine.export_distilled(small_data, small_store, tmp_path / "set", **options)
+    (tmp_path / "set/data/train.npz").write_bytes(b"")
+    again = engine.export_distilled(small_data, small_store, tmp_path / "set", **options)
+    assert again["status"] == "exported"
+    assert engine.verify_distilled(tmp_path / "set")["ok"]
+
+
+def test_one_of_several_experts_has_to_be_named(small_data, tmp_path) -> None:
+    store = tmp_path / "labels.zarr"
+    for method in ("class-mean-images", "random-features"):
+        engine.derive_labels(
+            small_data, store, method=method, model="convnet-d2-w8", entropies=[0.7]
+        )
+    with pytest.raises(UsageError, match=r"name one expert.*class-mean-images, random.*--expert"):
+        engine.export_distilled(
+            small_data, store, tmp_path / "set", ipc=2, expert_epoch=70, expert="all"
+        )
+    assert not (tmp_path / "set").exists()
+
+
+def test_leftovers_are_cleared_whatever_the_folder_is_called(
+    small_data, small_store, tmp_path
+) -> None:
+    left = tmp_path / ".set[1].writing-999999999"
+    left.mkdir()
+    engine.export_distilled(small_data, small_store, tmp_path / "set[1]", ipc=2, expert_epoch=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["set[1]"]

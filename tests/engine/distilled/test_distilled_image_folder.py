@@ -61,6 +61,9 @@ def test_soft_labels_by_file_name_in_npz(tmp_path, dataset) -> None:
     expected = pixels.soft_nk.astype(float) ** 2
     expected /= expected.sum(1, keepdims=True)
     np.testing.assert_allclose(found.targets_nk, expected, atol=1e-5)
+    np.savez(tmp_path / "labels.npz", files=names, logits=np.float32(1))
+    with pytest.raises(ArtefactError, match=r"expected files \(n,\) and logits \(n, classes\)"):
+        open_distilled(tmp_path, dataset=dataset)
     np.savez(tmp_path / "labels.npz", files=names[:5], logits=pixels.soft_nk[:5])
     with pytest.raises(ArtefactError, match=r"found none for cat/005\.png"):
         open_distilled(tmp_path, dataset=dataset)
@@ -97,6 +100,8 @@ def test_images_of_many_sizes_become_what_evaluation_would_see(tmp_path) -> None
     found = open_distilled(tmp_path / "source", dataset=dataset, resolution=32)
     assert np.array_equal(found.images_nchw.numpy(), reference.images.numpy())
     assert np.array_equal(found.labels, reference.labels.numpy())
+    (finding,) = found.findings
+    assert (finding.about, finding.taken_as[:5]) == ("image sizes", "32x32")
     with pytest.raises(MismatchError, match=r"student\.resolution"):
         open_distilled(tmp_path / "source", dataset=dataset)
 

@@ -159,3 +159,22 @@ def test_another_datasets_set_is_refused(tmp_path, dataset, inputs) -> None:
     torch.save((inputs, labels[:5]), tmp_path / "short.pt")
     with pytest.raises(ArtefactError, match="6 images, but 5 labels"):
         open_distilled(tmp_path / "short.pt", dataset=dataset)
+
+
+def test_two_sets_in_one_file_are_refused_rather_than_one_taken(tmp_path, pixels, inputs) -> None:
+    labels = torch.from_numpy(pixels.classes_n)
+    parts = {part: {"images": inputs, "labels": labels} for part in ("train", "test")}
+    torch.save(parts, tmp_path / "both.pt")
+    with pytest.raises(ArtefactError, match="several tensors in it are called 'images'"):
+        open_distilled(tmp_path / "both.pt")
+
+
+def test_a_name_that_says_zca_is_held_against_the_dataset(tmp_path, dataset, pixels, inputs):
+    for name in ("images_zca_500", "images_500"):
+        torch.save(inputs, tmp_path / f"{name}.pt")
+    torch.save(torch.from_numpy(pixels.classes_n), tmp_path / "labels_500.pt")
+    said = {
+        name: [each.about for each in open_distilled(tmp_path / name, dataset=dataset).findings]
+        for name in ("images_zca_500.pt", "images_500.pt")
+    }
+    assert said == {"images_zca_500.pt": ["images", "whitening"], "images_500.pt": ["images"]}

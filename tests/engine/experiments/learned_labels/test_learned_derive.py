@@ -153,6 +153,13 @@ def test_a_sweep_takes_them_for_one_more_expert(small_data: Path, tmp_path: Path
     assert result["trials"] == 2
 
 
+@pytest.mark.parametrize("entropy", ["nan", "inf", "-1", "1e300", "0.123"])
+def test_a_number_that_is_no_entropy_is_refused(small_data: Path, capsys, entropy: str) -> None:
+    code = main(["derive-labels", "--data", str(small_data), "--out", "x", f"--entropy={entropy}"])
+    assert code == 2
+    assert "expected nats in hundredths" in capsys.readouterr().err
+
+
 def test_a_list_of_words_is_no_entropy(small_data: Path, capsys) -> None:
     code = main(["derive-labels", "--data", str(small_data), "--out", "x", "--entropy", "much"])
     assert code == 2

@@ -189,6 +189,39 @@ def test_other_options_are_refused_naming_what_differs(small_data: Path, tmp_pat
     assert engine.verify_learned(out)["ok"]
 
 
+def test_force_replaces_no_other_kind_of_artefact(
+    small_data: Path, small_run: Path, tmp_path: Path
+) -> None:
+    for artefact in (small_data, small_run):
+        before = (artefact / "manifest.json").read_bytes()
+        with pytest.raises(UsageError, match="holds no learned labels, and --force"):
+            learn(small_data, artefact, steps=1, force=True)
+        assert (artefact / "manifest.json").read_bytes() == before
+
+
+def test_a_plan_of_replacing_counts_every_step(small_data: Path, learned: Path) -> None:
+    changed = {"inner.lr": 0.5}
+    plan = learn(small_data, learned, overrides=changed, force=True, dry_run=True)
+    assert (plan["steps_done"], plan["steps_missing"]) == (None, 4)
+    assert engine.verify_learned(learned)["ok"]
+
+
+def test_a_store_to_compare_with_is_looked_at_before_learning(
+    small_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(labelstore.StoreNotFound):
+        learn(small_data, tmp_path / "labels", compare=tmp_path / "absent.zarr")
+    assert not (tmp_path / "labels").exists()
+
+
+def test_a_lost_part_of_the_history_is_found(small_data: Path, tmp_path: Path) -> None:
+    learn(small_data, tmp_path / "labels")
+    (tmp_path / "labels/steps/step_000002.json").unlink()
+    answer = engine.verify_learned(tmp_path / "labels")
+    assert not answer["ok"]
+    assert "history of outer step 1 is missing" in answer["problems"][0]
+
+
 def test_bad_options_leave_nothing_behind(
     small_data: Path, small_store: Path, tmp_path: Path
 ) -> None:
