@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from beton_builder import Dataset
-from engine.analysis import LawPoint, compare_candidates, published, split_into_panels
+from engine.analysis import LawPoint, compare_candidates, split_into_panels
 from engine.analysis.best_epoch import BestEpoch, best_epochs
 from engine.analysis.cells import Cell
 from engine.analysis.grid import Panel
+from engine.analysis.published import read_published
+from engine.analysis.trials import Seeds
 from engine.errors import MismatchError
 
 LR = "student.lr"
@@ -29,7 +31,7 @@ LEAST_IPCS, LEAST_EPOCHS, LEAST_POINTS = 2, 3, 6
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRate:
-    """What was found about learning rates at one IPC, each at its own best expert epoch.
+    """What was found about learning rates at one IPC, each at the best epoch that all have.
 
     `plausible`: those that the seeds can't rule out as the best at 95 %; None where they can't
     tell, or only one was tried.
@@ -66,20 +68,20 @@ class Evidence:
 
 def published_evidence(notes: Iterable[str] = ()) -> Evidence:
     """The grid that the papers' reproduction measured on CIFAR-100."""
+    published = read_published()["cifar100"]
     points = tuple(
         LawPoint(ipc=ipc, knowledge=epoch, accuracies=(percent / 100,))
-        for epoch, row in published.BY_EPOCH.items()
-        for ipc, percent in zip(published.IPCS, row, strict=True)
+        for ipc, by_epoch in published.grid.items()
+        for epoch, percent in by_epoch.items()
     )
-    rate = published.STUDENT_LR
     return Evidence(
         is_published=True,
         dataset="CIFAR-100, as published",
         accuracy="test accuracy, the greatest during training",
         points=points,
         learning_rates=tuple(
-            LearningRate(ipc=ipc, best=rate, tried=(rate,), plausible=None)
-            for ipc in published.IPCS
+            LearningRate(ipc=ipc, best=lr, tried=(lr,), plausible=None)
+            for ipc, (_, lr, *_) in published.table7["ConvNetD3"].items()
         ),
         notes=(
             *notes,
@@ -111,10 +113,10 @@ def evidence_of(sweeps: Sequence[str | Path], dataset: Dataset, data: str | Path
     cells = [cell for panel in family for cell in _measured_cells(panel)]
     notes = []
     if len(family) < len(panels):
-        settings = ", ".join(name for name in panels[0].axes if name != LR)
+        settings = ", ".join(name for name in panels[0].axes if not _may_vary(name))
         notes.append(
             f"The sweeps also differ in {settings}; only the setting with most cells is used: "
-            f"{_in_words({k: v for k, v in family[0].axes.items() if k != LR})}."
+            f"{_in_words({k: v for k, v in family[0].axes.items() if not _may_vary(k)})}."
         )
     epochs = {cell.expert_epoch for cell in cells}
     ipcs = {cell.ipc for cell in cells}
@@ -133,17 +135,21 @@ def _evidence(
     family: Sequence[Panel], dataset: str, sweeps: tuple[str, ...], notes: Sequence[str]
 ) -> Evidence:
     measure, split = _best_accuracy([cell for panel in family for cell in _measured_cells(panel)])
-    points, rates, measured, trial_ids = [], [], [], []
+    points, rates, measured, trial_ids, lengths = [], [], [], [], {}
+    notes = list(notes)
     for ipc in sorted({cell.ipc for panel in family for cell in _measured_cells(panel)}):
-        of_rate = {
-            rate: panel
-            for panel in family
-            if any(cell.ipc == ipc for cell in _measured_cells(panel))
-            for rate in [_learning_rate(panel, ipc)]
-        }
+        of_rate = {_learning_rate(panel, ipc): panel for panel in _of_one_length(family, ipc)}
         found = _compare_rates(of_rate, ipc, measure, split)
         rates.append(found)
-        panel = of_rate[found.best]
+        # A rate tried at one epoch says nothing of epochs, however well it did there.
+        rate = max(of_rate, key=lambda rate: (_num_cells(of_rate[rate], ipc), rate == found.best))
+        if rate != found.best:
+            notes.append(
+                f"At IPC {ipc} the law rests on learning rate {rate:g}, at which most expert "
+                f"epochs were run, though {found.best:g} did better."
+            )
+        panel = of_rate[rate]
+        lengths[ipc] = _setting(panel, "student.epochs", ipc)
         measured += [each for each in best_epochs(panel) if each.ipc == ipc]
         for cell in _measured_cells(panel):
             if cell.ipc == ipc and (values := cell.values(measure, split)):
@@ -168,7 +174,7 @@ def _evidence(
             for name, value in settings.items()
             if name.startswith("student.")
         },
-        notes=(*notes, *_lengths(family[0])),
+        notes=(*notes, *_lengths(lengths)),
     )
 
 
@@ -177,11 +183,46 @@ def _measured_cells(panel: Panel) -> list[Cell]:
     return [cell for (_, epoch), cell in panel.cells.items() if epoch and cell.trials]
 
 
+def _num_cells(panel: Panel, ipc: int) -> int:
+    return sum(cell.ipc == ipc for cell in _measured_cells(panel))
+
+
+_LENGTHS = (
+    "student.epochs",
+    "student.evaluations",
+    "student.schedule.every",
+    "student.schedule.horizon",
+)
+
+
+def _is_length(name: str) -> bool:
+    """Whether a setting is the students' length, or follows from it."""
+    return name in _LENGTHS
+
+
+def _may_vary(name: str) -> bool:
+    """Whether panels that differ in this axis are of one family."""
+    return name == LR or _is_length(name)
+
+
+def _of_one_length(family: Sequence[Panel], ipc: int) -> list[Panel]:
+    """Panels with cells of an IPC whose students are as long as those of most of its cells."""
+    found: dict[tuple[Any, ...], list[Panel]] = {}
+    for panel in family:
+        if _num_cells(panel, ipc):
+            length = tuple(item for item in panel.axes.items() if _is_length(item[0]))
+            found.setdefault(length, []).append(panel)
+    return max(found.values(), key=lambda panels: sum(_num_cells(each, ipc) for each in panels))
+
+
 def _largest_family(panels: Sequence[Panel]) -> list[Panel]:
-    """Panels that differ in the learning rate alone: of plain soft labels, then with most cells."""
+    """Panels that differ in learning rate and length alone: of plain soft labels, with most cells.
+
+    Students of as many steps have other epochs at every IPC, and one IPC may have longer ones, too.
+    """
     families: dict[tuple[tuple[str, Any], ...], list[Panel]] = {}
     for panel in panels:
-        others = tuple((name, value) for name, value in panel.axes.items() if name != LR)
+        others = tuple(item for item in panel.axes.items() if not _may_vary(item[0]))
         families.setdefault(others, []).append(panel)
 
     def rank(family: list[Panel]) -> tuple[bool, int]:
@@ -192,20 +233,48 @@ def _largest_family(panels: Sequence[Panel]) -> list[Panel]:
     return max(families.values(), key=rank, default=[])
 
 
+def _setting(panel: Panel, name: str, ipc: int) -> Any:
+    """A setting of the students of one IPC."""
+    if name in panel.by_ipc:
+        return panel.by_ipc[name].get(ipc)
+    return {**panel.fixed, **panel.axes}.get(name)
+
+
 def _learning_rate(panel: Panel, ipc: int) -> float:
-    if LR in panel.by_ipc:
-        return float(str(panel.by_ipc[LR][ipc]))
-    return float(str({**panel.fixed, **panel.axes}[LR]))
+    return float(str(_setting(panel, LR, ipc)))
 
 
 def _compare_rates(
     of_rate: Mapping[float, Panel], ipc: int, measure: str, split: str
 ) -> LearningRate:
-    best_cells = {}
-    for rate, panel in sorted(of_rate.items()):
-        own = [c.values(measure, split) for c in _measured_cells(panel) if c.ipc == ipc]
-        best_cells[rate] = max(own, key=lambda values: float(np.mean(list(values.values()))))
-    best = max(best_cells, key=lambda rate: float(np.mean(list(best_cells[rate].values()))))
+    """At the expert epochs, and over the seeds, at which all were tried, if there are any."""
+    tried = {
+        rate: {
+            cell.expert_epoch: values
+            for cell in _measured_cells(panel)
+            if cell.ipc == ipc and (values := cell.values(measure, split))
+        }
+        for rate, panel in sorted(of_rate.items())
+    }
+    tried = {rate: cells for rate, cells in tried.items() if cells}
+    if not tried:
+        rate = min(of_rate)
+        return LearningRate(ipc=ipc, best=rate, tried=(rate,), plausible=None)
+    epochs = set.intersection(*(set(cells) for cells in tried.values()))
+    best_cells = {
+        rate: max((v for e, v in cells.items() if e in epochs or not epochs), key=_mean)
+        for rate, cells in tried.items()
+    }
+    first = next(iter(best_cells.values()))
+    shared = [seeds for seeds in first if all(seeds in cell for cell in best_cells.values())]
+    best = max(
+        best_cells,
+        key=lambda rate: (
+            _mean({seeds: best_cells[rate][seeds] for seeds in shared})
+            if shared
+            else _mean(best_cells[rate])
+        ),
+    )
     subset_of = {
         trial.seeds: trial.subset_seed
         for panel in of_rate.values()
@@ -217,6 +286,10 @@ def _compare_rates(
     return LearningRate(ipc=ipc, best=best, tried=tuple(best_cells), plausible=plausible)
 
 
+def _mean(values: Mapping[Seeds, float]) -> float:
+    return float(np.mean(list(values.values())))
+
+
 def _best_accuracy(cells: Sequence[Cell]) -> tuple[str, str]:
     """Measure and split to go by: validation where every cell has it."""
     if all(cell.values("selected", "validation") for cell in cells):
@@ -224,12 +297,10 @@ def _best_accuracy(cells: Sequence[Cell]) -> tuple[str, str]:
     return "final", "test"
 
 
-def _lengths(panel: Panel) -> list[str]:
+def _lengths(by_ipc: Mapping[int, Any]) -> list[str]:
     """How long the students of the sweeps trained."""
-    by_ipc = panel.by_ipc.get("student.epochs")
-    if by_ipc is None:
-        length = {**panel.fixed, **panel.axes}.get("student.epochs")
-        said = f"{length} epochs"
+    if len({*by_ipc.values()}) == 1:
+        said = f"{next(iter(by_ipc.values()))} epochs"
     else:
         said = ", ".join(f"{epochs} epochs at IPC {ipc}" for ipc, epochs in by_ipc.items())
     return [f"The sweeps' students trained for {said}; the best epoch of others may differ."]

@@ -59,7 +59,7 @@ def compare_candidates(
         group_of: the group of a key, as in `summarise`.
         contests: how many such contests are judged together: their sets then hold all together.
     """
-    table = _blocks([values[each] for each in values], group_of)
+    table = shared_blocks([values[each] for each in values], group_of)
     names = list(values)
     own = table[names.index(best)]
     return Contest(
@@ -70,7 +70,7 @@ def compare_candidates(
     )
 
 
-def _blocks(
+def shared_blocks(
     rows: Sequence[Mapping[Key, float]], group_of: Mapping[Key, Hashable]
 ) -> npt.NDArray[np.float64]:
     """(candidate, block): the values of shared seeds, averaged within a group of several."""
@@ -85,17 +85,29 @@ def _blocks(
     ).reshape(len(rows), len(groups))
 
 
+def difference_error(table: npt.NDArray[np.float64]) -> tuple[float, int] | None:
+    """Standard error of the difference of two rows of (cell, block), and its degrees of freedom.
+
+    The residuals of a randomised block design, pooled over all cells; None where fewer than two
+    cells or blocks leave the scatter unknown.
+    """
+    cells, blocks = table.shape
+    if blocks < 2 or cells < 2:
+        return None
+    residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    degrees = (cells - 1) * (blocks - 1)
+    return math.sqrt(2 * float(np.sum(residual**2)) / degrees / blocks), degrees
+
+
 def _plausible(
     names: Sequence[Candidate], table: npt.NDArray[np.float64], best: Candidate, contests: int
 ) -> tuple[Candidate, ...] | None:
-    candidates, blocks = table.shape
-    if blocks < 2 or candidates < 2:
+    known = difference_error(table)
+    if known is None:
         return None
+    error, degrees = known
     means = table.mean(axis=1)
-    residual = table - means[:, None] - table.mean(axis=0) + table.mean()
-    degrees = (candidates - 1) * (blocks - 1)
-    error = math.sqrt(2 * float(np.sum(residual**2)) / degrees / blocks)
-    tail = (1 - CONFIDENCE) / ((candidates - 1) * contests)
+    tail = (1 - CONFIDENCE) / ((len(names) - 1) * contests)
     margin = t_quantile(1 - tail, degrees) * error
     return tuple(
         name

@@ -27,7 +27,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from engine.analysis.statistics import CONFIDENCE, t_quantile
+from engine.analysis.statistics import CONFIDENCE, t_quantile, units_of
 
 Key = TypeVar("Key", bound=Hashable)
 Array = npt.NDArray[np.float64]
@@ -147,19 +147,6 @@ def draw_means(
 def num_units(cell: Mapping[Key, float], group_of: Mapping[Key, Hashable] | None = None) -> int:
     """How many independent units a cell has."""
     return len(units_of(cell, group_of))
-
-
-def units_of(
-    cell: Mapping[Key, float], group_of: Mapping[Key, Hashable] | None
-) -> dict[Hashable, float]:
-    """The mean of every unit: of the groups, where several exist and some hold several values."""
-    if group_of is not None:
-        members: dict[Hashable, list[float]] = {}
-        for key, value in cell.items():
-            members.setdefault(("group", group_of[key]), []).append(value)
-        if 1 < len(members) < len(cell):
-            return {group: float(np.mean(values)) for group, values in members.items()}
-    return dict[Hashable, float](cell.items())
 
 
 def percentiles(draws: Array) -> tuple[float, float]:

@@ -58,10 +58,11 @@ class Cell:
         subset_of = {trial.seeds: trial.subset_seed for trial in self.trials}
         return summarise(list(values.values()), [subset_of[seeds] for seeds in values])
 
-    def gain_over(self, other: Cell, measure: str) -> Difference | None:
-        """This cell's test accuracy minus another's, paired by seeds where they share them."""
-        subset_of = {trial.seeds: trial.subset_seed for trial in self.trials}
-        return difference(self.values(measure), other.values(measure), subset_of)
+    def gain_over(self, other: Cell, measure: str, split: str = "test") -> Difference | None:
+        """This cell's accuracy minus another's, paired by seeds where they share them."""
+        trials = (*self.trials, *other.trials)
+        subset_of = {trial.seeds: trial.subset_seed for trial in trials}
+        return difference(self.values(measure, split), other.values(measure, split), subset_of)
 
     @property
     def spread(self) -> str:

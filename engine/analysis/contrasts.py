@@ -10,60 +10,56 @@ all of them together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-import numpy as np
-
+from engine.analysis.best import difference_error, shared_blocks
 from engine.analysis.statistics import CONFIDENCE, Difference, t_quantile
 
 Name = TypeVar("Name", bound=Hashable)
 Key = TypeVar("Key", bound=Hashable)
 
 
-def contrasts(cells: Mapping[Name, Mapping[Key, float]], baseline: Name) -> dict[Name, Difference]:
-    """Every cell minus the baseline: mean over the seeds that all cells share, with an interval.
+def contrasts(
+    cells: Mapping[Name, Mapping[Key, float]],
+    baseline: Name,
+    group_of: Mapping[Key, Hashable] | None = None,
+) -> dict[Name, Difference]:
+    """Every cell minus the baseline: mean over the seeds that both have, with an interval.
 
     Args:
         cells: accuracies by seeds, the baseline's among them. A cell without runs is left out.
         baseline: which of them the others are compared with.
+        group_of: the group of a key, as in `summarise`: runs on one subset are one block.
 
     Returns:
-        One `Difference` a cell, without interval where fewer than two seeds are shared by all;
-        nothing where the baseline has no run, or no seed is shared.
+        One `Difference` a cell that shares a seed with the baseline, without interval where fewer
+        than two blocks are shared. The scatter is pooled over the cells that have the same seeds
+        and perhaps more, so a run that one cell lacks costs the others nothing.
     """
     measured = {name: values for name, values in cells.items() if values}
-    if baseline not in measured or len(measured) < 2:
+    if baseline not in measured:
         return {}
-    own = measured[baseline]
-    shared = [key for key in own if all(key in values for values in measured.values())]
-    if not shared:
-        return {}
-    table = np.array([[values[key] for key in shared] for values in measured.values()])
-    half = _half_width(table)
-    base = table[list(measured).index(baseline)]
+    own = measured.pop(baseline)
+    shared = {name: own.keys() & values.keys() for name, values in measured.items()}
+    groups: Mapping[Key, Hashable] = {key: key for key in own} if group_of is None else group_of
     found = {}
-    for name, row in zip(measured, table, strict=True):
-        if name == baseline:
+    for name, keys in shared.items():
+        if not keys:
             continue
-        mean = float((row - base).mean())
+        pooled = [other for other in measured if keys <= shared[other]]
+        table = shared_blocks([own, *(measured[other] for other in pooled)], groups)
+        mean = float((table[1 + pooled.index(name)] - table[0]).mean())
+        error, degrees = difference_error(table) or (None, None)
+        half = None
+        if error is not None and degrees is not None:
+            half = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
         found[name] = Difference(
             mean=mean,
             ci_low=None if half is None else mean - half,
             ci_high=None if half is None else mean + half,
-            n=len(shared),
+            n=len(keys),
             paired=True,
+            degrees=degrees,
         )
     return found
-
-
-def _half_width(table: np.ndarray) -> float | None:
-    """Half of a difference's 95 % interval, from (cell, seed) accuracies; None for one seed."""
-    cells, seeds = table.shape
-    if seeds < 2:
-        return None
-    residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-    degrees = (cells - 1) * (seeds - 1)
-    error = math.sqrt(2 * float(np.sum(residual**2)) / degrees / seeds)
-    return t_quantile(0.5 + CONFIDENCE / 2, degrees) * error

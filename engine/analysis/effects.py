@@ -16,8 +16,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from engine.analysis.bootstrap import units_of
-from engine.analysis.statistics import CONFIDENCE
+from engine.analysis.statistics import CONFIDENCE, units_of
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -1,27 +1,75 @@
-"""The published grid of IPC × expert epoch: what a law is fitted to where nothing was measured yet.
+"""The published numbers, which figures, tables and advice set beside ours: `published.yaml`.
 
-CIFAR-100, ConvNetD3, students of 3,000 epochs, one run a cell: Figure 3b of the reproduction of
-*A Label is Worth a Thousand Images* (PROTOCOL.md §2), read by eye off the plot, about ±0.3 points;
-test accuracies, the greatest during training. Epoch → accuracy in percent at each IPC.
+All are in percent and, but for the experts', maxima over the test evaluations during training, so
+they are compared with ours of the same measure, and always marked as published.
 """
 
 from __future__ import annotations
 
-IPCS = (1, 5, 10, 50, 100)
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
 
-BY_EPOCH: dict[int, tuple[float, ...]] = {
-    4: (12.5, 17.0, 17.9, 18.9, 19.1),
-    7: (14.3, 20.8, 23.1, 25.2, 25.6),
-    10: (15.1, 23.7, 26.3, 29.1, 29.9),
-    15: (15.2, 27.0, 29.8, 34.3, 35.2),
-    24: (13.7, 28.0, 32.5, 38.8, 40.2),
-    41: (11.0, 26.5, 32.0, 41.6, 43.9),
-    57: (10.3, 24.6, 32.7, 45.7, 48.3),
-    125: (8.2, 20.8, 28.9, 45.9, 50.0),
-}
+import yaml
 
-HARD_LABELS = (4.7, 13.0, 19.0, 36.7, 44.8)
-"""Accuracy in percent with hard labels at each IPC."""
 
-STUDENT_LR = 1e-2
-"""Of students on CIFAR-100 at every IPC (Table 7)."""
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was published of one dataset; empty where a figure was drawn for other ones alone.
+
+    `rows`: method → IPC → (accuracy, std), of Tables 1 and 2. `full`: accuracy on all images.
+    `table7`: model → IPC → (expert lr, student lr, expert epoch, expert test accuracy). `expert`:
+    epoch → (test accuracy, mean label entropy in nats). `grid`: IPC → expert epoch → accuracy.
+    `hard`: IPC → accuracy. `swap`: IPC → i → share of the accuracy of untouched labels. `shuffle`:
+    IPC → (soft, hard, shuffled). `generated`: IPC → mass of the true class → accuracy. `noise`:
+    (IPC, alpha) → share of the samples in percent → accuracy.
+    """
+
+    title: str
+    student_epochs: int
+    full: Mapping[str, float]
+    rows: Mapping[str, Mapping[int, tuple[float, float]]]
+    table7: Mapping[str, Mapping[int, tuple[float, float, int, float]]]
+    expert: Mapping[int, tuple[float, float]]
+    grid: Mapping[int, Mapping[int, float]]
+    hard: Mapping[int, float]
+    swap: Mapping[int, Mapping[int, float]]
+    shuffle: Mapping[int, tuple[float, float, float]]
+    generated: Mapping[int, Mapping[float, float]]
+    noise: Mapping[tuple[int, float], Mapping[int, float]]
+
+
+@lru_cache(maxsize=1)
+def read_published() -> Mapping[str, Published]:
+    """What was published, by dataset: "imagenet", "tinyimagenet", "cifar10", "cifar100"."""
+    text = (files("engine.analysis") / "published.yaml").read_text("utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    epochs = int(document["student_epochs"])
+    return {key: _parsed(of, epochs) for key, of in document["datasets"].items()}
+
+
+def _parsed(of: Mapping[str, Any], epochs: int) -> Published:
+    def pairs(rows: Mapping[Any, Any]) -> dict[Any, Any]:
+        return {
+            name: {ipc: tuple(values) for ipc, values in row.items()} for name, row in rows.items()
+        }
+
+    return Published(
+        title=of["title"],
+        student_epochs=epochs,
+        full=of["full"],
+        rows=pairs(of.get("table1") or of.get("table2") or {}),
+        table7=pairs(of.get("table7") or {}),
+        expert={epoch: tuple(values) for epoch, values in (of.get("expert") or {}).items()},
+        grid=of.get("grid") or {},
+        hard=of.get("hard") or {},
+        swap=of.get("swap") or {},
+        shuffle={ipc: tuple(values) for ipc, values in (of.get("shuffle") or {}).items()},
+        generated={
+            ipc: {float(mass): value for mass, value in row.items()}
+            for ipc, row in (of.get("generated") or {}).items()
+        },
+        noise={(row["ipc"], row["alpha"]): row["accuracy"] for row in of.get("noise") or []},
+    )

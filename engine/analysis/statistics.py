@@ -26,6 +26,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 CONFIDENCE = 0.95
 
+NO_WIDTH = 1e-9
+"""An interval of accuracies narrower than this is rounding and nothing else."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -50,7 +53,8 @@ class Summary:
 class Difference:
     """first − second: its mean and 95 % interval; `paired` says how it was formed.
 
-    `n` counts the pairs, or the smaller of the two cells where nothing pairs.
+    `n` counts the pairs, or the smaller of the two cells where nothing pairs. `degrees` of freedom
+    of the interval; None where there is none, or where it is not Student's.
     """
 
     mean: float
@@ -58,6 +62,7 @@ class Difference:
     ci_high: float | None
     n: int
     paired: bool
+    degrees: float | None = None
 
 
 def summarise(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> Summary | None:
@@ -118,20 +123,79 @@ def difference(
         pairs = summarise([first[key] - second[key] for key in shared], groups)
         assert pairs is not None
         return Difference(
-            mean=pairs.mean, ci_low=pairs.ci_low, ci_high=pairs.ci_high, n=pairs.n, paired=True
+            mean=pairs.mean,
+            ci_low=pairs.ci_low,
+            ci_high=pairs.ci_high,
+            n=pairs.n,
+            paired=True,
+            degrees=pairs.units - 1 if pairs.units > 1 else None,
         )
-    a, b = np.asarray(list(first.values())), np.asarray(list(second.values()))
+    a, b = (np.asarray(list(_apart(each, group_of).values())) for each in (first, second))
     mean = float(a.mean() - b.mean())
-    low = high = None
+    low = high = degrees = None
     if min(len(a), len(b)) > 1:
         va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+        half = 0.0
         if va + vb > 0:
-            degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-            half = t_quantile(0.5 + CONFIDENCE / 2, float(degrees)) * math.sqrt(va + vb)
-        else:
-            half = 0.0
+            degrees = float((va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)))
+            half = t_quantile(0.5 + CONFIDENCE / 2, degrees) * math.sqrt(va + vb)
         low, high = mean - half, mean + half
-    return Difference(mean=mean, ci_low=low, ci_high=high, n=min(len(a), len(b)), paired=False)
+    return Difference(
+        mean=mean,
+        ci_low=low,
+        ci_high=high,
+        n=min(len(first), len(second)),
+        paired=False,
+        degrees=degrees,
+    )
+
+
+def interval_among(found: Difference, comparisons: int) -> tuple[float, float] | None:
+    """The 95 % interval that holds together with those of so many comparisons (Bonferroni).
+
+    None where there is no interval, and where it has no width: a few runs that happen to be equal
+    (a small test split, accuracies of exactly 0) say nothing of chance.
+    """
+    if found.ci_low is None or found.ci_high is None or found.ci_high - found.ci_low < NO_WIDTH:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    wider = _quantile(1 - tail / comparisons, found.degrees) / _quantile(1 - tail, found.degrees)
+    return (
+        found.mean - wider * (found.mean - found.ci_low),
+        found.mean + wider * (found.ci_high - found.mean),
+    )
+
+
+def units_of(
+    cell: Mapping[Key, float], group_of: Mapping[Key, Hashable] | None
+) -> dict[Hashable, float]:
+    """The mean of every independent unit: of the groups, where there are several; else the runs.
+
+    A group has the same name in every cell, however many runs of it the cell has.
+    """
+    if group_of is not None:
+        members: dict[Hashable, list[float]] = {}
+        for key, value in cell.items():
+            members.setdefault(("group", group_of[key]), []).append(value)
+        if len(members) > 1:
+            return {group: float(np.mean(values)) for group, values in members.items()}
+    return dict[Hashable, float](cell.items())
+
+
+def _apart(
+    cell: Mapping[Key, float], group_of: Mapping[Key, Hashable] | None
+) -> dict[Hashable, float]:
+    """Units of a cell that is compared without pairs; a run of unknown group is one by itself."""
+    return units_of(cell, {key: (group_of or {}).get(key, key) for key in cell})
+
+
+def _quantile(probability: float, degrees: float | None) -> float:
+    """Of Student's t, or of the normal distribution where no degrees of freedom are known."""
+    if degrees is not None:
+        return t_quantile(probability, degrees)
+    from scipy.special import ndtri
+
+    return float(ndtri(probability))
 
 
 def _student_interval(units: np.ndarray) -> tuple[float | None, float | None]:

@@ -13,7 +13,9 @@ one equation:
 
 In balanced designs, nested or crossed, the solution is that of the analysis of variance; in
 unbalanced ones it stays unbiased. Initialisation stands for initial weights, order and
-augmentation; interaction for what a subset does with one expert and not with another.
+augmentation; interaction for what a subset does with one expert and not with another. The
+equations are those of runs of different initialisations: pairs that share theirs, as the runs of
+one seed do over experts, are left out.
 """
 
 from __future__ import annotations
@@ -46,12 +48,27 @@ class VarianceSplit:
     notes: tuple[str, ...] = ()
 
 
-def split_variance(runs: Sequence[tuple[float, Hashable, Hashable]]) -> VarianceSplit:
-    """Split the variance of runs (value, subset, expert) that agree in everything else."""
+def split_variance(
+    runs: Sequence[tuple[float, Hashable, Hashable]],
+    initialisations: Sequence[Hashable] | None = None,
+) -> VarianceSplit:
+    """Split the variance of runs (value, subset, expert) that agree in everything else.
+
+    Args:
+        runs: any number of them.
+        initialisations: one a run, equal where initial weights, order and augmentation are; None
+            where every run has its own.
+
+    Raises:
+        ValueError: another number of initialisations than of runs.
+    """
+    if initialisations is not None and len(initialisations) != len(runs):
+        raise ValueError(f"{len(runs)} runs but {len(initialisations)} initialisations")
+    starts = _codes(range(len(runs)) if initialisations is None else initialisations)
     subsets = _codes([subset for _, subset, _ in runs])
     experts = _codes([expert for _, _, expert in runs])
     values = np.asarray([value for value, _, _ in runs], dtype=np.float64)
-    apart, by_subset, by_expert, by_both = _moments(values, subsets, experts)
+    apart, by_subset, by_expert, by_both = _moments(values, subsets, experts, starts)
     notes: list[str] = []
     subset = expert = interaction = None
     if by_subset is not None and by_expert is not None and by_both is not None:
@@ -94,10 +111,15 @@ def split_variance(runs: Sequence[tuple[float, Hashable, Hashable]]) -> Variance
 
 
 def _moments(
-    values: npt.NDArray[np.float64], subsets: npt.NDArray[np.int64], experts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64],
+    subsets: npt.NDArray[np.int64],
+    experts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
 ) -> list[float | None]:
     """Half the mean squared difference of pairs that differ in: neither, subset, expert, both."""
     first, second = np.triu_indices(len(values), 1)
+    apart = starts[first] != starts[second]
+    first, second = first[apart], second[apart]
     half_squares = (values[first] - values[second]) ** 2 / 2
     other_subset = subsets[first] != subsets[second]
     other_expert = experts[first] != experts[second]

@@ -7,9 +7,16 @@ is none. Sources that were moved are no error unless they were asked for.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.errors import EngineError, MismatchError
+from engine.errors import EngineError, MismatchError, UsageError
 from engine.report.sweeps import Results
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from beton_builder import Dataset
 
 
 def explorer_of(
@@ -18,12 +25,20 @@ def explorer_of(
     """(HTML fragment, note); the fragment is empty where there is nothing to explore.
 
     Raises:
+        UsageError: one of the two was given, and no sweep says where the other lies.
         MismatchError: the dataset that was given is not that of the sweeps.
         EngineError: what was given can't be read.
     """
     if data is not None or labels is not None:
-        first = results.places[0] if results.places else ("", "")
-        return _fragment(results, data or first[0], labels or first[1]), ""
+        first = results.places[0] if results.places else (None, None)
+        data, labels = data or first[0], labels or first[1]
+        if data is None or labels is None:
+            lacking = "--data DATA" if data is None else "--labels STORE"
+            raise UsageError(
+                "expected the dataset and the label store for the label explorer, found one of "
+                f"them: no sweep says where the other lies\nengine report … {lacking}"
+            )
+        return _fragment(results, data, labels), ""
     for own_data, own_labels in results.places:
         if Path(own_data).is_dir() and Path(own_labels).is_dir():
             from beton_builder import BetonError
@@ -47,4 +62,30 @@ def _fragment(results: Results, data: str | Path, labels: str | Path) -> str:
             f"expected dataset {results.dataset_id} as in the sweeps, found {dataset.id} at {data}"
             "\nname the dataset that the students were trained on: engine report … --data DATA"
         )
-    return explorer_fragment(dataset, labelstore.open_store(labels))
+    images = students_images(results, dataset)
+    return explorer_fragment(dataset, labelstore.open_store(labels), sample_ids=images)
+
+
+def students_images(results: Results, dataset: Dataset) -> npt.NDArray[np.int64] | None:
+    """Random images that students were trained on: sample ids; None where no student had any.
+
+    Those of the lowest subset seed and of the smallest IPC that fills the explorer, or else of the
+    largest: subsets of one seed are nested, so students of every larger IPC saw them too.
+    """
+    from engine.experiments import select_random
+    from engine.report.explorer.fragment import MAX_IMAGES
+    from engine.sweep.planning.plan import sample_pool
+
+    subsets = {
+        (trial.subset_seed, trial.ipc)
+        for trial in results.trials
+        if trial.done and (trial.axes.get("selection") or "random") == "random"
+    }
+    seeds = sorted(seed for seed, _ in subsets if seed is not None)
+    if not seeds:
+        return None
+    ipcs = sorted(ipc for seed, ipc in subsets if seed == seeds[0])
+    filling = [ipc for ipc in ipcs if ipc * dataset.num_classes >= MAX_IMAGES]
+    ipc = filling[0] if filling else ipcs[-1]
+    labels, candidates = sample_pool(dataset)
+    return select_random(labels, candidates, ipc, seeds[0], dataset.classes)

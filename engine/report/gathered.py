@@ -40,7 +40,6 @@ class Gathered:
 
 def gather(folders: Sequence[str | Path], progress: Progress | None) -> Gathered:
     """Read folders and let every experiment say what it finds. Raises as `write_report` does."""
-
     sources = sort_folders(folders)
     results = read_sweeps(sources.sweeps, progress=progress)
     evaluated, learned = read_others(sources, results.dataset_id)
@@ -63,7 +62,7 @@ def gather(folders: Sequence[str | Path], progress: Progress | None) -> Gathered
         findings=findings,
         panels=panels,
         everything=everything,
-        cards=headline(evidence, panels),
+        cards=headline(evidence, [panel for panel in panels if panel.has_runs]),
         judgements=judge(evidence),
     )
 

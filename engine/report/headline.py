@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.analysis.cells import Cell
 from engine.analysis.grid import Panel
 from engine.report import numbers
 from engine.report.best_epoch import growth_sentences
+from engine.report.entries import cell_anchor
 from engine.report.experiments import worth
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.words import change
@@ -26,11 +28,8 @@ class Card:
 
 
 def headline(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
-    """The report's main numbers, those that its trials can tell; `panels`: of the main grid."""
-    said = growth_sentences(panels[0]) if panels else []
-    # After what the best epochs are comes whether the seeds establish that they differ.
-    sure = said[1] if len(said) > 1 else "How sure that is, see below."
-    return [*_worth(evidence), *_best_epochs(evidence, sure), *_gain(evidence)]
+    """The report's main numbers, those that its trials can tell; `panels`: those that are shown."""
+    return [*_worth(evidence), *_best_epochs(evidence, panels), *_gain(evidence, panels)]
 
 
 def _worth(evidence: Evidence) -> list[Card]:
@@ -51,7 +50,7 @@ def _worth(evidence: Evidence) -> list[Card]:
     ]
 
 
-def _best_epochs(evidence: Evidence, sure: str) -> list[Card]:
+def _best_epochs(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
     found = [
         (ipc, choice)
         for ipc in evidence.ipcs
@@ -64,17 +63,21 @@ def _best_epochs(evidence: Evidence, sure: str) -> list[Card]:
     ipcs = numbers.listed([str(ipc) for ipc, _ in shown])
     chosen_on = numbers.listed(sorted({choice.chosen_on for _, choice in found}))
     noun = "epoch" if len(shown) == 1 else "epochs"
+    place = _panel_of(found[0][1].cell, panels)
+    said = [] if place is None else growth_sentences(panels[place])
+    # After what the best epochs are comes whether the seeds establish that they differ.
+    sure = said[1] if len(said) > 1 else "How sure that is, see below."
     return [
         Card(
             number=f"{noun} {joined}",
             what=f"of the expert {'is' if len(shown) == 1 else 'are'} best at IPC {ipcs}",
             note=f"Chosen on {chosen_on}. {sure}",
-            anchor="panel-1",
+            anchor=_anchor(found[0][1].cell, panels),
         )
     ]
 
 
-def _gain(evidence: Evidence) -> list[Card]:
+def _gain(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
     for ipc in evidence.ipcs:
         best, hard = evidence.best_soft(ipc), evidence.plain_hard(ipc)
         if best is None or hard is None:
@@ -88,7 +91,23 @@ def _gain(evidence: Evidence) -> list[Card]:
                 number=f"{numbers.percent(own.mean)} % against {numbers.percent(other.mean)} %",
                 what=f"with soft against hard labels on the same images at IPC {ipc}",
                 note=f"soft {change(found)}",
-                anchor="panel-1",
+                anchor=_anchor(best[0].cell, panels),
             )
         ]
     return []
+
+
+def _panel_of(cell: Cell, panels: Sequence[Panel]) -> int | None:
+    """Which of the panels holds a condition's cell; the two are put together apart."""
+    ids = {trial.id for trial in cell.trials}
+    for place, panel in enumerate(panels):
+        own = panel.cell(cell.ipc, cell.expert_epoch)
+        if own is not None and ids & {trial.id for trial in own.trials}:
+            return place
+    return None
+
+
+def _anchor(cell: Cell, panels: Sequence[Panel]) -> str:
+    """The panel that shows a cell; the list of its trials where an experiment shows it."""
+    place = _panel_of(cell, panels)
+    return cell_anchor(cell) if place is None else f"panel-{place + 1}"

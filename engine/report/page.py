@@ -1,4 +1,4 @@
-"""The HTML page: one file, no network, every text escaped.
+"""The HTML page: one file, no network (its own policy refuses any), every text escaped.
 
 In: results, panels and drawn figures. Out: the page as text. Every number links to the list of its
 trials, which the browser unfolds; the tooltip has the same ids for those who only point.
@@ -208,11 +208,22 @@ def _lead(results: Results) -> str:
     experts = sorted({str(t.axes["expert"]) for t in results.trials if t.axes.get("expert")})
     ipcs = sorted({trial.ipc for trial in results.trials})
     of = f" of {numbers.listed(experts)}" if experts else ""
-    hard = any(trial.labels == "hard" for trial in results.trials)
-    beside = ", beside the same images with hard labels" if hard else ""
+    soft = {_images(trial) for trial in results.trials if trial.labels == "soft"}
+    hard = {_images(trial) for trial in results.trials if _has_hard_labels(trial)}
+    beside = ", beside the same images with hard labels" if soft & hard else ""
     count = numbers.listed([str(ipc) for ipc in ipcs])
     noun = "image" if ipcs == [1] else "images"
     return f"Students trained on {count} {noun} per class with soft labels{of}{beside}."
+
+
+def _images(trial: Trial) -> tuple[Value, ...]:
+    """What a student's images follow from."""
+    return trial.ipc, trial.subset_seed, trial.axes.get("selection") or "random"
+
+
+def _has_hard_labels(trial: Trial) -> bool:
+    """Whether the labels are the images' classes: not all that are made without an expert are."""
+    return trial.labels == "hard" and (trial.axes.get("transform") or "hard") == "hard"
 
 
 def _student(fixed: Mapping[str, Value]) -> str:

@@ -1,21 +1,12 @@
-"""The published numbers that figures and tables set beside ours: `published.yaml`, read once.
-
-In: what a dataset is called and which classes it has. Out: the numbers published for it, in
-percent, or None for a dataset that nobody published anything about. They are maxima over test
-evaluations, so they are compared with ours of the same measure, and always marked as published.
-"""
+"""Which published numbers a dataset is set beside: it is recognised by its name or its classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
+from collections.abc import Sequence
 
-import yaml
+from engine.analysis.published import Published, read_published
 
-MARK = "published"
+__all__ = ["Published", "published_of"]
 
 _CLASSES = {"imagenet": 1000, "tinyimagenet": 200, "cifar10": 10, "cifar100": 100}
 _TELLING_CLASSES = {
@@ -25,36 +16,10 @@ _TELLING_CLASSES = {
 """Classes that tell a dataset under another name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """What was published of one dataset; empty where a figure was drawn for other ones alone.
-
-    `rows`: method → IPC → (accuracy, std), of Tables 1 and 2. `full`: accuracy on all images.
-    `table7`: model → IPC → (expert lr, student lr, expert epoch, expert test accuracy). `expert`:
-    epoch → (test accuracy, mean label entropy in nats). `grid`: IPC → expert epoch → accuracy.
-    `hard`: IPC → accuracy. `swap`: IPC → i → share of the accuracy of untouched labels. `shuffle`:
-    IPC → (soft, hard, shuffled). `generated`: IPC → mass of the true class → accuracy. `noise`:
-    (IPC, alpha) → share of the samples in percent → accuracy.
-    """
-
-    title: str
-    student_epochs: int
-    full: Mapping[str, float]
-    rows: Mapping[str, Mapping[int, tuple[float, float]]]
-    table7: Mapping[str, Mapping[int, tuple[float, float, int, float]]]
-    expert: Mapping[int, tuple[float, float]]
-    grid: Mapping[int, Mapping[int, float]]
-    hard: Mapping[int, float]
-    swap: Mapping[int, Mapping[int, float]]
-    shuffle: Mapping[int, tuple[float, float, float]]
-    generated: Mapping[int, Mapping[float, float]]
-    noise: Mapping[tuple[int, float], Mapping[int, float]]
-
-
 def published_of(name: str, classes: Sequence[str], num_classes: int | None) -> Published | None:
-    """The numbers published for a dataset, recognised by its name or by its classes."""
+    """The numbers published for a dataset; None where nobody published anything about it."""
     key = _key(name, classes, num_classes)
-    return None if key is None else _read()[key]
+    return None if key is None else read_published()[key]
 
 
 def _key(name: str, classes: Sequence[str], num_classes: int | None) -> str | None:
@@ -66,36 +31,3 @@ def _key(name: str, classes: Sequence[str], num_classes: int | None) -> str | No
         if (named or told) and num_classes in (None, count):
             return key
     return None
-
-
-@lru_cache(maxsize=1)
-def _read() -> dict[str, Published]:
-    text = (files("engine.report") / "published.yaml").read_text("utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
-    epochs = int(document["student_epochs"])
-    return {key: _parsed(of, epochs) for key, of in document["datasets"].items()}
-
-
-def _parsed(of: Mapping[str, Any], epochs: int) -> Published:
-    def pairs(rows: Mapping[Any, Any]) -> dict[Any, Any]:
-        return {
-            name: {ipc: tuple(values) for ipc, values in row.items()} for name, row in rows.items()
-        }
-
-    return Published(
-        title=of["title"],
-        student_epochs=epochs,
-        full=of["full"],
-        rows=pairs(of.get("table1") or of.get("table2") or {}),
-        table7=pairs(of.get("table7") or {}),
-        expert={epoch: tuple(values) for epoch, values in (of.get("expert") or {}).items()},
-        grid=of.get("grid") or {},
-        hard=of.get("hard") or {},
-        swap=of.get("swap") or {},
-        shuffle={ipc: tuple(values) for ipc, values in (of.get("shuffle") or {}).items()},
-        generated={
-            ipc: {float(mass): value for mass, value in row.items()}
-            for ipc, row in (of.get("generated") or {}).items()
-        },
-        noise={(row["ipc"], row["alpha"]): row["accuracy"] for row in of.get("noise") or []},
-    )

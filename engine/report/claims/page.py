@@ -9,12 +9,18 @@ from engine.report.claims.claims import Judgement
 OUTCOMES = {"holds": "holds", "contradicts": "the opposite", "open": "open"}
 
 RULES = (
-    "Accuracies are those of the final epoch, differences in points of percent, paired by seeds "
-    "(same images, order and initial weights), with 95 % intervals whose scatter is pooled over "
-    "the cells that are compared. Confirmed: every comparison holds at 95 %; confirmed in part: "
-    "some do, the others are open; not settled: all are open; mixed: some hold and some show the "
-    "opposite; refuted: some show the opposite and none holds. “No better” allows one point. "
-    "Intervals hold one by one, not all together."
+    "Accuracies are those of the final epoch where nothing else is said, ± the population standard "
+    "deviation; differences in points of percent, paired by seeds (same images, order and initial "
+    "weights), with 95 % intervals whose scatter is pooled over the cells that are compared; runs "
+    "on the same images count as one. Where nothing else is said the intervals are about other "
+    "seeds, with the same expert and the same test images. A best expert epoch is chosen on "
+    "validation images where there are any, though of the same runs, which favours it a little. "
+    "Confirmed: every comparison holds at 95 %. Refuted: every one shows the opposite. Otherwise "
+    "only those count that hold, or show the opposite, with all comparisons of the claim judged "
+    "together (Bonferroni): confirmed in part: some hold; mixed: some hold and some show the "
+    "opposite; refuted: some show the opposite and none holds; not settled: none is sure. “No "
+    "better” allows one point. Runs without any scatter between them leave a comparison open. "
+    "The intervals shown hold one by one."
 )
 
 

@@ -1,10 +1,11 @@
 """What comparisons make of a claim.
 
 A claim predicts the outcome of comparisons between cells; its verdict follows from them alone.
-*Confirmed*: every comparison holds at 95 %; *confirmed in part*: some do, the others are open; *not
-settled*: all are open; *mixed*: some hold and some show the opposite; *refuted*: some show the
-opposite and none holds; *not testable here*: the runs are not there. Intervals hold one by one, not
-all together.
+*Confirmed*: every comparison holds at 95 %. Otherwise only what also holds, or shows the opposite,
+where all comparisons of the claim are judged together (Bonferroni), so that one of many can't
+decide by chance: *confirmed in part*: some hold; *mixed*: some hold and some show the opposite;
+*refuted*: some show the opposite, or all do by themselves; *not settled*: none is sure. *Not
+testable here*: the runs are not there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.analysis.contrasts import contrasts
-from engine.analysis.statistics import Difference
+from engine.analysis.statistics import Difference, interval_among
 from engine.analysis.trials import Seeds
 
 Values = Mapping[Seeds, float]
@@ -46,9 +47,14 @@ class Comparison:
     @property
     def outcome(self) -> Outcome:
         """``holds`` and ``contradicts`` are both at 95 %."""
-        low, high = self.difference.ci_low, self.difference.ci_high
-        if low is None or high is None:
+        return self.outcome_among(1)
+
+    def outcome_among(self, comparisons: int) -> Outcome:
+        """The same where so many comparisons are to hold together."""
+        ends = interval_among(self.difference, comparisons)
+        if ends is None:
             return "open"
+        low, high = ends
         if self.expected == "greater":
             holds, contradicts = low > 0, high < 0
         elif self.expected == "less":
@@ -75,17 +81,27 @@ def compare(
     cells: Mapping[str, Values], baseline: str, expected: Expected, *, prefix: str = ""
 ) -> Iterator[Comparison]:
     """Every cell against the baseline, the scatter pooled (`engine.analysis.contrasts`)."""
-    for name, difference in contrasts(cells, baseline).items():
+    groups = {seeds: subset for each in cells.values() for seeds, subset in subsets(each).items()}
+    for name, difference in contrasts(cells, baseline, groups).items():
         yield Comparison(what=f"{prefix}{name}", difference=difference, expected=expected)
+
+
+def subsets(values: Values) -> dict[Seeds, int | None]:
+    """The subset of images that each run was trained on: runs that share one are one unit."""
+    return {seeds: dict(seeds).get("subset_seed") for seeds in values}
 
 
 def verdict(comparisons: Iterable[Comparison]) -> Verdict:
     """What comparisons make of their claim."""
-    outcomes = {comparison.outcome for comparison in comparisons}
-    if not outcomes:
+    every = list(comparisons)
+    if not every:
         return "not testable here"
-    if outcomes == {"holds"}:
+    alone = {each.outcome for each in every}
+    if alone == {"holds"}:
         return "confirmed"
-    if "contradicts" in outcomes:
-        return "mixed" if "holds" in outcomes else "refuted"
-    return "confirmed in part" if "holds" in outcomes else "not settled"
+    if alone == {"contradicts"}:
+        return "refuted"
+    together = {each.outcome_among(len(every)) for each in every}
+    if "contradicts" in together:
+        return "mixed" if "holds" in together else "refuted"
+    return "confirmed in part" if "holds" in together else "not settled"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from engine.analysis.effects import EffectSize, effect_size
 from engine.analysis.statistics import Difference, Summary, summarise
 from engine.analysis.trials import MEASURES, Value
@@ -38,9 +40,9 @@ class Variant:
     def ipc(self) -> int:
         return self.condition.ipc
 
-    def minus(self, other: Condition | None, measure: str) -> Difference | None:
+    def minus(self, other: Condition | None, of: tuple[str, str]) -> Difference | None:
         """Its accuracy less that of a baseline, in fractions."""
-        return None if other is None else self.condition.cell.gain_over(other.cell, measure)
+        return None if other is None else self.condition.cell.gain_over(other.cell, *of)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,7 @@ def compared(
             first = Entry(text=str(each.ipc)), _epoch_entry(condition)
             fields = _fields(evidence, text, condition, soft, hard)
             rows.append((*first, *settings_of, *fields))
-            flat.append(_row(each, heading, text, condition, soft, hard, measure))
+            flat.append(_row(each, heading, text, condition, soft, hard, evidence.of))
     has_hard = any(each.hard is not None for each in series)
     return NumberTable(
         name=name,
@@ -183,8 +185,8 @@ def compared(
             legend=(
                 *legend,
                 plus_minus_legend(cells_of(v.condition for e in series for v in e.variants)),
-                "Differences in percentage points over runs of equal seeds, with their 95 % "
-                "interval (Student’s t)"
+                "Differences in percentage points over runs of equal seeds, each with its own 95 % "
+                "interval (Student’s t): of many, one in twenty misses"
                 + ("." if has_hard else "; no hard labels of the same IPC and student were run."),
                 _OPTIMISTIC,
             ),
@@ -225,21 +227,27 @@ def _fields(
         interval,
         accuracy_entry(cell, "selected"),
         accuracy_entry(cell, "max_on_test"),
-        difference_entry(_minus(condition, soft, measure), _effect(condition, soft, measure)),
-        difference_entry(_minus(condition, hard, measure), _effect(condition, hard, measure)),
+        difference_entry(
+            _minus(condition, soft, evidence.of), _effect(condition, soft, evidence.of)
+        ),
+        difference_entry(
+            _minus(condition, hard, evidence.of), _effect(condition, hard, evidence.of)
+        ),
     )
 
 
-def _minus(condition: Condition, other: Condition | None, measure: str) -> Difference | None:
+def _minus(condition: Condition, other: Condition | None, of: tuple[str, str]) -> Difference | None:
     if other is None or other.key == condition.key:
         return None
-    return condition.cell.gain_over(other.cell, measure)
+    return condition.cell.gain_over(other.cell, *of)
 
 
-def _effect(condition: Condition, other: Condition | None, measure: str) -> EffectSize | None:
+def _effect(
+    condition: Condition, other: Condition | None, of: tuple[str, str]
+) -> EffectSize | None:
     if other is None or other.key == condition.key:
         return None
-    own, base = condition.cell.values(measure), other.cell.values(measure)
+    own, base = condition.cell.values(*of), other.cell.values(*of)
     return effect_size(own, base, {**subset_of(other.cell), **subset_of(condition.cell)})
 
 
@@ -261,7 +269,7 @@ def _row(
     condition: Condition,
     soft: Condition | None,
     hard: Condition | None,
-    measure: str,
+    of: tuple[str, str],
 ) -> Row:
     row: Row = {
         "ipc": series.ipc,
@@ -274,9 +282,9 @@ def _row(
     for each in MEASURES:
         row |= summary_columns(each, condition.cell.summary(each))
     for name, other in ("soft", soft), ("hard", hard):
-        found = _minus(condition, other, measure)
-        row |= difference_columns(f"minus_{name}_{measure}", found)
-        size = _effect(condition, other, measure) if found else None
+        found = _minus(condition, other, of)
+        row |= difference_columns(f"minus_{name}_{of[0]}", found)
+        size = _effect(condition, other, of) if found else None
         row[f"effect_size_{name}"] = size.value if size else None
         row[f"effect_size_{name}_kind"] = size.kind if size else None
     row["spread_over"] = condition.cell.spread
@@ -335,3 +343,15 @@ def everything_of(series: Iterable[Series]) -> list[Condition | None]:
         for each in series
         for condition in (each.soft, each.hard, *(v.condition for v in each.variants))
     ]
+
+
+def paired_means(variants: Sequence[Variant], of: tuple[str, str]) -> list[float] | None:
+    """The mean of every variant over the seeds that all have; over its own where none is shared.
+
+    None where one has not been measured.
+    """
+    cells = [each.condition.cell.values(*of) for each in variants]
+    if not cells or not all(cells):
+        return None
+    shared = [seeds for seeds in cells[0] if all(seeds in cell for cell in cells)]
+    return [float(np.mean([cell[s] for s in (shared or cell)])) for cell in cells]

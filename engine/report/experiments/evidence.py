@@ -99,7 +99,7 @@ class Evidence:
     def soft_of(self, condition: Condition, *, same_images: bool = True) -> Condition | None:
         """Plain soft labels of the same IPC, expert epoch and student.
 
-        Where no expert labelled, those of the epoch that is best on validation. Without
+        Where no expert labelled, those of the first expert's best epoch on validation. Without
         `same_images` also of the usual images.
         """
         changes: dict[str, Value] = {k: v for k, v in self.plain.items() if k != "selection"}
@@ -107,11 +107,9 @@ class Evidence:
         changes["selection"] = selection
         if condition.labels == "soft":
             return self.counterpart(condition, **changes)
-        candidates = [
-            each
-            for each in self.plain_soft(condition.ipc, condition.student, selection=selection)
-            if each.is_measured
-        ]
+        candidates = of_first_expert(
+            self.plain_soft(condition.ipc, condition.student, selection=selection)
+        )
         choice = choose_expert_epoch([each.cell for each in candidates])
         return next((each for each in candidates if choice and each.cell is choice.cell), None)
 
@@ -201,9 +199,7 @@ class Evidence:
 
         With several experts the first one's, by name.
         """
-        candidates = [each for each in self.plain_soft(ipc) if each.is_measured]
-        experts = sorted({str(each.axes.get("expert")) for each in candidates})
-        candidates = [each for each in candidates if str(each.axes.get("expert")) == experts[0]]
+        candidates = of_first_expert(self.plain_soft(ipc))
         choice = choose_expert_epoch([each.cell for each in candidates])
         if choice is None:
             return None
@@ -212,6 +208,13 @@ class Evidence:
     @property
     def ipcs(self) -> list[int]:
         return sorted({each.ipc for each in self.conditions})
+
+
+def of_first_expert(conditions: Iterable[Condition]) -> list[Condition]:
+    """Those that have runs, of the expert that comes first by name."""
+    measured = [each for each in conditions if each.is_measured]
+    first = min((str(each.axes.get("expert")) for each in measured), default="")
+    return [each for each in measured if str(each.axes.get("expert")) == first]
 
 
 def evidence_of(

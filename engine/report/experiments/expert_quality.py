@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
+from engine.analysis.choice import choose_expert_epoch
 from engine.report import numbers
 from engine.report.entries import Entry, Table, accuracy_entry
 from engine.report.experiments.conditions import Condition
@@ -14,6 +15,7 @@ from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.experiments.pareto import main_grid
+from engine.report.experiments.words import than
 from engine.report.sweeps import ExpertEpoch
 from engine.report.tables import Row, summary_columns, trial_ids
 
@@ -69,7 +71,7 @@ EXPERIMENT = Experiment(
     name="expert-quality",
     title="The expert’s accuracy and the students’",
     question="Is a more accurate expert the better teacher?",
-    source="paper, Figure 1",
+    source="paper, Figure 2; reproduction, Figure 1",
     find=find,
 )
 
@@ -80,19 +82,26 @@ def _percent(fraction: float | None) -> float | None:
     return None if fraction is None else 100 * fraction
 
 
+def _best(known: Sequence[Condition], ipc: int) -> Condition | None:
+    """Of the best expert epoch of an IPC, of the expert that this section is about."""
+    own = [each for each in known if each.ipc == ipc]
+    choice = choose_expert_epoch([each.cell for each in own])
+    return next((each for each in own if choice and each.cell is choice.cell), None)
+
+
 def _sentences(evidence: Evidence, known: Sequence[Condition], about: About) -> list[str]:
     sentences = []
     for ipc in sorted({each.ipc for each in known}):
-        best = evidence.best_soft(ipc)
         own = [
             each for each in known if each.ipc == ipc and about[each.epoch or 0].test is not None
         ]
-        if best is None or len(own) < 2 or best[0].epoch not in about:
+        best = _best(own, ipc)
+        if best is None or len(own) < 2:
             continue
         strongest = max(
             own, key=lambda each: (about[each.epoch or 0].test or 0.0, -(each.epoch or 0))
         )
-        chosen = about[best[0].epoch or 0]
+        chosen = about[best.epoch or 0]
         top = about[strongest.epoch or 0]
         if strongest.epoch == chosen.epoch:
             sentences.append(
@@ -100,10 +109,11 @@ def _sentences(evidence: Evidence, known: Sequence[Condition], about: About) -> 
                 f"({numbers.percent(top.test)} %)."
             )
         else:
+            gap = best.cell.gain_over(strongest.cell, *evidence.of)
             sentences.append(
                 f"At IPC {ipc} the best expert has {numbers.percent(chosen.test)} % (epoch "
                 f"{chosen.epoch}), not the most accurate one’s {numbers.percent(top.test)} % "
-                f"(epoch {top.epoch})."
+                f"(epoch {top.epoch}); its students are {than(gap)} the other’s."
             )
     return sentences or ["No IPC has two expert epochs of known accuracy."]
 
@@ -122,7 +132,7 @@ def _table(evidence: Evidence, known: Sequence[Condition], about: About) -> Numb
         ]
         for ipc in ipcs:
             condition = at.get((ipc, epoch))
-            best = evidence.best_soft(ipc)
+            best = _best(known, ipc)
             row.append(
                 Entry(text=numbers.NOT_ASKED, style="muted")
                 if condition is None
@@ -130,7 +140,7 @@ def _table(evidence: Evidence, known: Sequence[Condition], about: About) -> Numb
                     condition.cell,
                     evidence.of[0],
                     split=evidence.of[1],
-                    best=best is not None and best[0].epoch == epoch,
+                    best=best is not None and best.epoch == epoch,
                 )
             )
             if condition is not None:

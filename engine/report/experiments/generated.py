@@ -51,7 +51,7 @@ EXPERIMENT = Experiment(
     name="generated",
     title="Labels without an expert",
     question="Is it enough to give the true class a mass p and the rest at random?",
-    source="paper, Figure 3a",
+    source="reproduction, Figure 3a",
     find=find,
 )
 
@@ -69,9 +69,10 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
         if not known:
             continue
         _, best = max(known, key=lambda pair: (pair[0], pair[1].value))
-        text = f"{at(each, series)}, the best generated labels (p = {best.text}) are "
-        text += f"{than(best.minus(best.soft, evidence.of[0]))} the expert’s labels"
-        over_hard = best.minus(best.hard, evidence.of[0])
+        which = f"best of {len(known)} generated labels" if len(known) > 1 else "generated labels"
+        text = f"{at(each, series)}, the {which} (p = {best.text}) are "
+        text += f"{than(best.minus(best.soft, evidence.of))} the expert’s labels"
+        over_hard = best.minus(best.hard, evidence.of)
         text += f" and {than(over_hard)} hard labels." if over_hard else "."
         sentences.append(text)
     return sentences

@@ -14,6 +14,7 @@ from engine.report.experiments.comparison import (
     compared,
     everything_of,
     measured_only,
+    paired_means,
     series_of,
 )
 from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
@@ -97,12 +98,16 @@ def _of_kinds(variants: Sequence[Variant]) -> list[Series]:
 
 
 def _chosen(series: Series) -> tuple[Variant, str] | None:
-    """The best variant by validation if all have one, else by test, and which it was."""
+    """The best variant by validation if all have one, else by test, and which it was.
+
+    Rates are often tried on fewer seeds than the usual one: over the seeds that all have, if any.
+    """
     for measure, split in (("selected", "validation"), ("final", "test")):
-        found = [(v.condition.cell.summary(measure, split), v) for v in series.variants]
-        if all(summary is not None for summary, _ in found):
-            mean = {id(v): summary.mean for summary, v in found if summary is not None}
-            return max(series.variants, key=lambda v: (mean[id(v)], -v.value)), split
+        if means := paired_means(series.variants, (measure, split)):
+            best = max(
+                zip(series.variants, means, strict=True), key=lambda pair: (pair[1], -pair[0].value)
+            )
+            return best[0], split
     return None
 
 
@@ -119,8 +124,9 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
             f"At {each.where(series)}{labels} the best of the rates {numbers.listed(rates)} is "
             f"{best.text}, by {split} accuracy"
         )
-        edge = best.value in (each.variants[0].value, each.variants[-1].value)
-        sentences.append(text + ("; it is the last one tried." if edge else "."))
+        edge = {each.variants[0].text: "smallest", each.variants[-1].text: "largest"}.get(best.text)
+        more = f"; it is the {edge} one tried, so a better one may lie beyond" if edge else ""
+        sentences.append(f"{text}{more}.")
     return sentences
 
 

@@ -148,7 +148,7 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
         known = [
             (found.mean, v)
             for v in each.variants
-            if (found := v.minus(v.soft, evidence.of[0])) is not None
+            if (found := v.minus(v.soft, evidence.of)) is not None
         ]
         if not known:
             sentences.append(
@@ -157,9 +157,7 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
             continue
         ordered = [v for _, v in sorted(known, key=lambda pair: (-pair[0], pair[1].text))]
         told = [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
-        words = numbers.listed(
-            [f"“{v.text}” {change(v.minus(v.soft, evidence.of[0]))}" for v in told]
-        )
+        words = numbers.listed([f"“{v.text}” {change(v.minus(v.soft, evidence.of))}" for v in told])
         of = f" (of {len(ordered)} kinds the best and the worst)" if len(ordered) > 2 else ""
         sentences.append(f"{at(each, series)}, against soft labels{of}, {words}.")
     return sentences

@@ -73,8 +73,8 @@ def find(evidence: Evidence) -> Finding | None:
 EXPERIMENT = Experiment(
     name="noise-lowest-entropy",
     title="Noise on the surest labels",
-    question="Does the information lie in the labels that the expert is surest of?",
-    source="paper, Figure 4",
+    question="Is an expert too sure: does noise on its surest labels help, or hurt?",
+    source="reproduction, Figure 4",
     find=find,
 )
 
@@ -96,7 +96,7 @@ def _sentences(alpha: float, series: Sequence[Series], evidence: Evidence) -> li
     sentences = []
     for each in telling(series):
         most = each.variants[-1]
-        found = most.minus(most.soft, evidence.of[0])
+        found = most.minus(most.soft, evidence.of)
         sentences.append(
             f"{at(each, series)}, mixing {100 * alpha:g} % of noise into the surest "
             f"{100 * most.value:g} % of labels {change(found)}."

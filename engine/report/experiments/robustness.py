@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from engine.report.experiments.finding import Experiment, Finding, NumberTable, 
 from engine.report.tables import trial_ids
 
 PARTS = ("initialisation", "subset", "expert", "interaction")
+TOGETHER = "initialisation and subset together"
 
 
 def find(evidence: Evidence) -> Finding | None:
@@ -47,7 +49,7 @@ EXPERIMENT = Experiment(
     name="robustness",
     title="Where the scatter comes from",
     question="How much of the spread is initialisation, how much the images, how much the expert?",
-    source="reproduction: method",
+    source="paper, method",
     find=find,
 )
 
@@ -68,26 +70,41 @@ def _groups(evidence: Evidence) -> list[Group]:
 
 
 def _split(group: Sequence[Condition], of: tuple[str, str]) -> VarianceSplit:
-    runs = []
+    runs, initialisations = [], []
     for each in group:
         values = each.cell.values(*of)
         for trial in each.cell.trials:
             if trial.seeds in values:
                 runs.append((values[trial.seeds], trial.subset_seed, each.axes.get("expert")))
-    return split_variance(runs)
+                initialisations.append(
+                    tuple(item for item in trial.seeds if item[0] != "subset_seed")
+                )
+    return split_variance(runs, initialisations)
+
+
+def _sources(split: VarianceSplit) -> dict[str, float]:
+    """Standard deviation by source; what seeds change together is one source."""
+    known = {part: value for part in PARTS if (value := getattr(split, part)) is not None}
+    if split.initialisation is None and split.subset is None and split.total is not None:
+        rest = split.total**2 - sum(value**2 for value in known.values())
+        known[TOGETHER] = math.sqrt(max(rest, 0.0))
+    return known
 
 
 def _sentences(telling: Sequence[tuple[Group, VarianceSplit]]) -> list[str]:
     wins: dict[str, int] = {}
     for _, split in telling:
-        known = {p: v for p in PARTS if (v := getattr(split, p)) is not None}
+        known = _sources(split)
         largest = max(known, key=lambda part: known[part])
         wins[largest] = wins.get(largest, 0) + 1
     ordered = sorted(wins, key=lambda part: (-wins[part], part))
     words = [f"{part} in {wins[part]}" for part in ordered]
+    subsets = max(split.num_subsets for _, split in telling)
+    experts = max(split.num_experts for _, split in telling)
     return [
         f"The largest source of scatter, over the {len(telling)} cells whose design can tell, is: "
-        f"{numbers.listed(words)}."
+        f"{numbers.listed(words)}. These are rough estimates, from at most {subsets} subsets and "
+        f"{experts} experts."
     ]
 
 
@@ -154,10 +171,9 @@ def _draw(evidence: Evidence, telling: Sequence[tuple[Group, VarianceSplit]]) ->
     bars = {
         (_where(group).replace(", ", "\n"), part): Bar(height=1e4 * value**2)
         for group, split in shown
-        for part in PARTS
-        if (value := getattr(split, part)) is not None
+        for part, value in _sources(split).items()
     }
-    kinds = [part for part in PARTS if any(kind == part for _, kind in bars)]
+    kinds = [part for part in (*PARTS, TOGETHER) if any(kind == part for _, kind in bars)]
     return draw_bars(
         f"{evidence.results.dataset_name}: where the scatter comes from",
         "variance of a student’s accuracy by source",

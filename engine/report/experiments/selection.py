@@ -73,7 +73,7 @@ EXPERIMENT = Experiment(
     name="selection",
     title="Which images",
     question="Do images chosen by difficulty or coverage beat random ones?",
-    source="reproduction: image selection by difficulty",
+    source="paper, image selection",
     find=find,
 )
 
@@ -102,7 +102,7 @@ def _order(condition: Condition) -> tuple[int, int, str]:
 
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
-    measure = evidence.of[0]
+    of = evidence.of
     sentences = []
     for each in telling(series):
         known = [
@@ -115,10 +115,11 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
         best, worst = (
             pick(known, key=lambda pair: (pair[0], pair[1].text))[1] for pick in (max, min)
         )
-        text = f"{at(each, series)}, the best selection ({best.text}) is "
-        text += f"{than(best.minus(best.soft, measure))} random images"
+        which = f"best of {len(known)} selections" if len(known) > 1 else "selection"
+        text = f"{at(each, series)}, the {which} ({best.text}) is "
+        text += f"{than(best.minus(best.soft, of))} random images"
         if worst is not best:
-            text += f", the worst ({worst.text}) {than(worst.minus(worst.soft, measure))}"
+            text += f", the worst ({worst.text}) {than(worst.minus(worst.soft, of))}"
             text += " them"
         sentences.append(text + ".")
     return sentences

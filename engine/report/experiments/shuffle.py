@@ -33,7 +33,7 @@ def find(evidence: Evidence) -> Finding | None:
     series = series_of(variants, varied=("transform",))
     drawn = series_of(measured_only(variants), varied=("transform",))
     return Finding(
-        sentences=tuple(_sentences(drawn, evidence.of[0])) or ("No such run is finished.",),
+        sentences=tuple(_sentences(drawn, evidence.of)) or ("No such run is finished.",),
         tables=(
             compared(
                 evidence,
@@ -62,7 +62,7 @@ EXPERIMENT = Experiment(
     name="shuffle-tail",
     title="Structure below the top class",
     question="Do soft labels help by their spread alone, or by which classes get it?",
-    source="paper, Figure 2b",
+    source="reproduction, Figure 2b",
     find=find,
 )
 
@@ -71,12 +71,12 @@ def _shuffled(condition: Condition) -> tuple[int, str] | None:
     return None if only_step(condition, "shuffle-tail") is None else (0, "shuffled")
 
 
-def _sentences(series: Sequence[Series], measure: str) -> list[str]:
+def _sentences(series: Sequence[Series], of: tuple[str, str]) -> list[str]:
     sentences = []
     for each in telling(series):
         variant = each.variants[0]
-        lost = variant.minus(variant.soft, measure)
-        above = variant.minus(variant.hard, measure)
+        lost = variant.minus(variant.soft, of)
+        above = variant.minus(variant.hard, of)
         text = f"{at(each, series)}, shuffling {change(lost)} against soft labels"
         if above is not None:
             text += f" and is then {than(above)} hard labels"

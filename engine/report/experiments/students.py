@@ -193,7 +193,7 @@ def _sentences(series: Sequence[Series], evidence: Evidence, baseline: str) -> l
     sentences = []
     for each in telling([s for s in series if any(v.soft for v in s.variants)]):
         others = [v for v in each.variants if v.soft is not None]
-        told = [f"{v.text} {change(v.minus(v.soft, evidence.of[0]))}" for v in others[:3]]
+        told = [f"{v.text} {change(v.minus(v.soft, evidence.of))}" for v in others[:3]]
         more = f" ({len(others) - 3} further ones are in the table)" if len(others) > 3 else ""
         sentences.append(f"{at(each, series)}, against {baseline}: {'; '.join(told)}{more}.")
     return sentences

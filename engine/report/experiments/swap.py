@@ -58,7 +58,7 @@ EXPERIMENT = Experiment(
     name="swap-ith",
     title="Which probabilities matter",
     question="What is lost when the i-th largest probability changes places with the smallest?",
-    source="paper, Figure 2a",
+    source="paper, key result 2; reproduction, Figure 2a",
     find=find,
 )
 

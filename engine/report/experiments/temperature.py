@@ -12,6 +12,7 @@ from engine.report.experiments.comparison import (
     compared,
     everything_of,
     measured_only,
+    paired_means,
     series_of,
     variants_of,
 )
@@ -78,25 +79,28 @@ def _temperature(condition: Condition) -> tuple[float, str]:
 
 
 def _sentence(ipc: int, variants: Sequence[Variant], evidence: Evidence) -> list[str]:
-    own = [
-        (found.mean, each)
-        for each in variants
-        if each.ipc == ipc
-        and (
-            found := each.condition.cell.summary("selected", "validation")
-            or each.condition.cell.summary(*evidence.of)
-        )
-    ]
-    if len(own) < 2:
+    own = [each for each in variants if each.ipc == ipc]
+    chosen = next(
+        (
+            (means, split)
+            for measure, split in (("selected", "validation"), evidence.of)
+            if (means := paired_means(own, (measure, split)))
+        ),
+        None,
+    )
+    if len(own) < 2 or chosen is None:
         return []
-    _, best = max(own, key=lambda pair: (pair[0], -pair[1].value))
+    means, split = chosen
+    best, _ = max(zip(own, means, strict=True), key=lambda pair: (pair[1], -pair[0].value))
     where = f"epoch {best.condition.epoch} at temperature {best.text}"
-    text = f"At IPC {ipc} the best of the cells compared is {where}"
+    text = (
+        f"At IPC {ipc} the best of the {len(own)} cells compared, by {split} accuracy, is {where}"
+    )
     if best.soft is None or best.soft.key == best.condition.key:
         return [text + ", the temperature that all other experiments use."]
     return [
         f"{text}; against the labels’ own temperature it "
-        f"{change(best.minus(best.soft, evidence.of[0]))}."
+        f"{change(best.minus(best.soft, evidence.of))}."
     ]
 
 

@@ -101,12 +101,12 @@ def _law_points(evidence: Evidence, variants: Sequence[Variant]) -> list[tuple[C
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
     sentences = []
-    measure = evidence.of[0]
+    of = evidence.of
     for each in telling(series):
         least = each.variants[0]
-        lost = change(least.minus(least.soft, measure))
+        lost = change(least.minus(least.soft, of))
         text = f"{at(each, series)}, keeping the {least.text} greatest {lost}"
-        sure = [v.value for v in each.variants if _sure_loss(v, measure)]
+        sure = [v.value for v in each.variants if _sure_loss(v, of)]
         enough = [v.text for v in each.variants if not sure or v.value > max(sure)]
         if sure and enough:
             text += f"; from k = {enough[0]} on no loss can be shown"
@@ -114,8 +114,8 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
     return sentences
 
 
-def _sure_loss(variant: Variant, measure: str) -> bool:
-    found = variant.minus(variant.soft, measure)
+def _sure_loss(variant: Variant, of: tuple[str, str]) -> bool:
+    found = variant.minus(variant.soft, of)
     return found is not None and found.ci_high is not None and found.ci_high < 0
 
 

@@ -80,13 +80,3 @@ def at(series: Series, among: Sequence[Series]) -> str:
 def accuracy_of(mean: float) -> str:
     """ "14.3 %"."""
     return f"{numbers.percent(mean)} %"
-
-
-def seeds_note(differences: Sequence[Difference | None]) -> list[str]:
-    """What the intervals of a section rest on."""
-    counts = sorted({each.n for each in differences if each is not None})
-    if not counts:
-        return []
-    span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    noun = "pair" if counts == [1] else "pairs"
-    return [f"Each difference rests on {span} {noun} of runs with equal seeds."]

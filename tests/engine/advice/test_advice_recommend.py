@@ -175,3 +175,32 @@ def test_costs_follow_from_the_pace_and_the_number_of_images(small_data, monkeyp
     assert found.students(3, None) == pytest.approx(1.0 + 2 * one)
     assert found.students(2, 80) > found.students(2, 40)
     assert costs_module.SECONDS <= 2
+
+
+def test_students_of_equal_steps_and_one_longer_student_are_one_grid(small_data, sweep_of):
+    lengths = {1: 300, 5: 150, 10: 75, 50: 15}
+    grid = lawful()
+    for each in grid:
+        each["student"]["epochs"] = lengths[each["cell"]["ipc"]]
+    longer = [record(10, 24, seed, 0.9, epochs=3000, evaluations=15) for seed in range(3)]
+    found = engine.recommend(small_data, 5, sweeps=[sweep_of([*grid, *longer])])
+    assert set(found["rests_on"]["trial_ids"]) == {each["id"] for each in grid}
+    assert found["rests_on"]["ipcs"] == list(IPCS)
+    assert any("150 epochs at IPC 5, 75 epochs at IPC 10" in note for note in found["notes"])
+
+
+def test_a_rate_tried_at_one_epoch_takes_no_epoch_from_the_law(small_data, sweep_of):
+    grid = lawful()
+    better = [record(10, 24, seed, 0.9, lr=0.05) for seed in range(3)]
+    found = engine.recommend(small_data, 10, sweeps=[sweep_of([*grid, *better])])
+    assert found["learning_rate"] == 0.05
+    assert set(found["rests_on"]["trial_ids"]) == {each["id"] for each in grid}
+    assert any("rests on learning rate 0.01" in note for note in found["notes"])
+
+
+def test_rates_are_compared_at_the_epochs_that_all_have(small_data, sweep_of):
+    # At epoch 80 the usual rate reaches 0.40, at its best one 0.46.
+    for accuracy, best in ((0.38, 0.01), (0.42, 0.05)):
+        other = [record(10, 80, seed, accuracy, lr=0.05) for seed in range(3)]
+        found = engine.recommend(small_data, 10, sweeps=[sweep_of([*lawful(), *other])])
+        assert found["learning_rate"] == best

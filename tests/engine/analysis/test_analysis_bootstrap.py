@@ -149,3 +149,11 @@ def test_runs_of_one_subset_are_one_unit_of_the_draws():
 
 def test_a_single_run_keeps_its_mean_in_every_draw():
     assert np.ptp(draw_means([{0: 0.25}, {0: 0.1, 1: 0.2}])[:, 0]) == 0
+
+
+def test_a_subset_is_the_same_unit_however_many_runs_a_cell_has_of_it():
+    several = {(s, i): 0.1 * s + 0.01 * i for s in (1, 2, 3) for i in (0, 1)}
+    single = {(s, 0): 0.1 * s + 0.305 for s in (1, 2, 3)}
+    subset_of = {key: key[0] for key in {**several, **single}}
+    draws = draw_means([several, single], subset_of)
+    assert np.allclose(draws[:, 1] - draws[:, 0], 0.3)

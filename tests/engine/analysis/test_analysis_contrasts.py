@@ -55,3 +55,24 @@ def test_one_seed_has_a_difference_but_no_interval():
 )
 def test_nothing_comes_of_a_baseline_without_shared_runs(cells):
     assert contrasts(cells, "b") == {}
+
+
+def test_a_run_that_one_cell_lacks_costs_the_others_nothing():
+    cells = {"a": {0: 0.5, 1: 0.6, 2: 0.9}, "b": {0: 0.4, 1: 0.5, 2: 0.7}, "c": {1: 0.1}}
+    whole = contrasts({name: cells[name] for name in "ab"}, "b")["a"]
+    found = contrasts(cells, "b")
+    assert found["a"] == whole
+    assert (found["c"].n, found["c"].ci_low) == (1, None)
+
+
+def test_runs_on_one_subset_are_one_block():
+    rng = np.random.default_rng(5)
+    table = rng.normal(0.3, 0.01, (3, 6))
+    subset_of = dict(enumerate([0, 0, 1, 1, 2, 2]))
+    grouped = contrasts({n: by_seed(row) for n, row in enumerate(table)}, 0, subset_of)
+    means = contrasts({n: by_seed(r.reshape(3, 2).mean(axis=1)) for n, r in enumerate(table)}, 0)
+    for name, found in grouped.items():
+        assert (found.ci_low, found.ci_high) == pytest.approx(
+            (means[name].ci_low, means[name].ci_high)
+        )
+        assert (found.n, found.degrees) == (6, 4)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from engine.analysis import difference, summarise
+from engine.analysis.statistics import interval_among
 
 accuracies = st.lists(st.floats(0, 1, allow_nan=False), min_size=2, max_size=12)
 
@@ -113,3 +114,30 @@ def test_equal_runs_without_shared_seeds_have_an_interval_of_no_width():
 
 def test_a_difference_to_nothing_is_nothing():
     assert difference({0: 0.5}, {}) is None
+
+
+def test_without_shared_seeds_runs_on_one_subset_are_one_unit():
+    first = {0: 0.10, 1: 0.12, 2: 0.20, 3: 0.22, 4: 0.33, 5: 0.31}
+    second = {10: 0.04, 11: 0.09, 12: 0.02}
+    subset_of = {key: key // 2 for key in first}
+    found = difference(first, second, subset_of)
+    of_means = difference({0: 0.11, 1: 0.21, 2: 0.32}, second)
+    assert found is not None
+    assert of_means is not None
+    assert (found.ci_low, found.ci_high) == pytest.approx((of_means.ci_low, of_means.ci_high))
+
+
+def test_an_interval_among_several_has_the_quantile_of_bonferroni():
+    values = [0.02, 0.03, 0.05]
+    found = difference(dict(enumerate(values)), dict.fromkeys(range(3), 0.0))
+    assert found is not None
+    ends = interval_among(found, 5)
+    half = stats.t.ppf(1 - 0.025 / 5, 2) * stats.sem(values)
+    assert ends == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+    assert interval_among(found, 1) == pytest.approx((found.ci_low, found.ci_high))
+
+
+def test_equal_runs_have_no_interval_among_others():
+    equal = difference({0: 0.5, 1: 0.6}, {0: 0.4, 1: 0.5})
+    assert equal is not None
+    assert interval_among(equal, 1) is None

@@ -144,3 +144,35 @@ def test_no_design_fails_and_shifting_all_runs_changes_nothing(runs):
         value = getattr(found, name)
         assert value is None or value >= 0
         assert getattr(shifted, name) == pytest.approx(value, abs=1e-6) or value is None
+
+
+def test_pairs_that_share_their_initialisation_say_nothing_of_subset_or_expert():
+    generator = np.random.default_rng(4)
+    splits = []
+    for _ in range(300):
+        of_seed, of_expert = generator.normal(0, 0.03, 6), generator.normal(0, 0.02, 6)
+        seeds = [(seed, expert) for seed in range(6) for expert in range(6)]
+        runs = [(of_seed[seed] + of_expert[expert], seed, expert) for seed, expert in seeds]
+        splits.append(split_variance(runs, [seed for seed, _ in seeds]))
+    assert {(each.initialisation, each.subset) for each in splits} == {(None, None)}
+    assert "can't be told apart" in splits[0].notes[0]
+    assert math.sqrt(np.mean([each.expert**2 for each in splits])) == pytest.approx(0.02, rel=0.1)
+
+
+def test_initialisations_crossed_with_subsets_are_told_from_them():
+    generator = np.random.default_rng(5)
+    squares = []
+    for _ in range(400):
+        of_start, of_subset = generator.normal(0, 0.03, 5), generator.normal(0, 0.02, 5)
+        places = [(start, subset) for start in range(5) for subset in range(5)]
+        runs = [(of_start[i] + of_subset[s], s, "e") for i, s in places]
+        found = split_variance(runs, [i for i, _ in places])
+        squares.append((found.initialisation**2, found.subset**2))
+    initialisation, subset = np.sqrt(np.mean(squares, axis=0))
+    assert initialisation == pytest.approx(0.03, rel=0.07)
+    assert subset == pytest.approx(0.02, rel=0.15)
+
+
+def test_another_number_of_initialisations_is_refused():
+    with pytest.raises(ValueError, match="2 runs but 1 initialisations"):
+        split_variance([(0.1, 0, "e"), (0.2, 1, "e")], [0])

@@ -17,8 +17,10 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 90
 
-WATCH = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src
-'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"><script>(() => {
+POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src
+'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">"""
+
+WATCH = """<script>(() => {
 const note = (text) => { document.documentElement.dataset.problems =
   (document.documentElement.dataset.problems ?? "") + text + "\\n"; };
 addEventListener("error", (e) => note(`error: ${e.message ?? e.target.outerHTML}`), true);
@@ -70,12 +72,15 @@ class Browser:
         self._program = program
         self._folder = folder
 
-    def open(self, page: Path, fragment: str = "", *flags: str) -> Document:
-        """The document of a page (opened as `page#fragment`) after its scripts have run."""
+    def open(self, page: Path, fragment: str = "", *flags: str, policy: str = POLICY) -> Document:
+        """The document of a page (opened as `page#fragment`) after its scripts have run.
+
+        policy: what is put before the page's own; with "" the page is on its own.
+        """
         source = page.read_text("utf-8")
         assert "<head>" in source
         watched = self._folder / f"watched-{page.stem}.html"
-        watched.write_text(source.replace("<head>", f"<head>{WATCH}", 1), "utf-8")
+        watched.write_text(source.replace("<head>", f"<head>{policy}{WATCH}", 1), "utf-8")
         text = self._run(watched, fragment, "--virtual-time-budget=8000", "--dump-dom", *flags)
         assert 'data-loaded="yes"' in text, f"the page did not finish loading: {text[:300]}"
         found = re.search(r'<html[^>]*data-problems="([^"]*)"', text)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from report_synthetic_sweep import trial, write_sweep
 
+from engine.analysis.statistics import Difference
 from engine.report.claims.claims import Judgement, judge
 from engine.report.claims.page import as_markdown, verdict_rows
 from engine.report.claims.verdict import Comparison, compare, verdict
@@ -44,9 +45,10 @@ def runs(
     return records
 
 
-def judged(tmp_path: Path, start: str, *groups: list[dict[str, Any]]) -> Judgement:
+def judged(tmp_path: Path, start: str, *groups: list[dict[str, Any]], **head: Any) -> Judgement:
     """The verdict on the claim that begins so."""
-    sweep = write_sweep(tmp_path / "sweep", [record for group in groups for record in group])
+    records = [record for group in groups for record in group]
+    sweep = write_sweep(tmp_path / "sweep", records, **head)
     evidence = evidence_of(read_sweeps([sweep]), ("final", "test"))
     (one,) = [each for each in judge(evidence) if each.claim.startswith(start)]
     return one
@@ -76,7 +78,7 @@ def test_scatter_larger_than_the_gain_settles_nothing(tmp_path: Path) -> None:
 
 
 def test_a_claim_without_runs_is_not_testable(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.1))
+    sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.1), dataset={"name": "flowers"})
     judgements = judge(evidence_of(read_sweeps([sweep]), ("final", "test")))
     assert {each.verdict for each in judgements} == {"not testable here"}
     assert len(judgements) > 10
@@ -118,6 +120,116 @@ def test_a_class_never_shown_is_scored_by_itself(tmp_path: Path) -> None:
     one = judged(tmp_path, "A student recognises", shown, runs(10, "soft", 0.12))
     (comparison,) = one.comparisons
     assert comparison.difference.mean == pytest.approx(0.4 - 0.01)
+
+
+def test_an_accuracy_of_exactly_0_in_every_run_says_nothing_of_chance(tmp_path: Path) -> None:
+    unknown = [0.0 if c == 7 else 0.1 for c in range(100)]
+    shown = runs(10, "soft", 0.1, selection="drop-class:7", per_class=unknown)
+    one = judged(tmp_path, "A student recognises", shown, runs(10, "soft", 0.12))
+    assert (len(one.comparisons), one.verdict) == (1, "not settled")
+
+
+def test_hard_labels_without_a_class_are_no_evidence_against_soft_ones(tmp_path: Path) -> None:
+    scores = [0.0 if c == 7 else 0.1 for c in range(100)]
+    hard = runs(10, "hard", 0.1, selection="drop-class:7", per_class=scores)
+    one = judged(tmp_path, "A student recognises", hard, runs(10, "soft", 0.12))
+    assert one.verdict == "not testable here"
+
+
+def test_a_class_without_its_column_is_compared_with_the_same_labels_whole(tmp_path: Path) -> None:
+    def scored(*levels: float) -> list[list[float]]:
+        return [[level if c == 7 else 0.1 for c in range(100)] for level in levels]
+
+    whole, without = runs(10, "soft", 0.12), runs(10, "drop-class-column:7", 0.12)
+    for records, scores in ((whole, scored(0.6, 0.62, 0.64)), (without, scored(0.3, 0.33, 0.35))):
+        for record, score in zip(records, scores, strict=True):
+            record["result"]["test_per_class"] = score
+    one = judged(tmp_path, "What other classes", whole, without)
+    assert one.verdict == "confirmed"
+    assert one.comparisons[0].difference.mean == pytest.approx(-0.88 / 3)
+
+
+def test_accuracy_that_only_falls_does_not_rise_first(tmp_path: Path) -> None:
+    cells = [runs(1, "soft", mean, epoch=e) for e, mean in ((4, 0.16), (10, 0.12), (41, 0.06))]
+    assert judged(tmp_path, "Student accuracy rises", *cells).verdict == "mixed"
+
+
+def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> None:
+    cells = [
+        runs(1, "soft", 0.06, epoch=10),
+        runs(1, "soft", 0.10, epoch=41),
+        runs(10, "soft", 0.10, epoch=10),
+        runs(10, "soft", 0.20, epoch=41),
+    ]
+    assert judged(tmp_path, "The best expert epoch grows", *cells).verdict == "refuted"
+
+
+def test_softer_labels_of_another_expert_are_no_answer(tmp_path: Path) -> None:
+    cells = [
+        runs(1, "soft", 0.10, epoch=10),
+        runs(1, "soft", 0.06, epoch=41),
+        runs(1, "soft", 0.05, epoch=41, temperature=2.0),
+        runs(1, "soft", 0.30, epoch=41, temperature=4.0, expert="other"),
+    ]
+    one = judged(tmp_path, "A higher temperature", *cells)
+    assert (len(one.comparisons), one.verdict) == (1, "confirmed")
+
+
+def test_every_other_expert_is_compared_with_hard_labels(tmp_path: Path) -> None:
+    cells = [runs(1, "soft", 0.14), runs(1, "hard", 0.08)]
+    cells += [runs(1, "soft", mean, expert=name) for name, mean in (("e1", 0.12), ("e2", 0.03))]
+    one = judged(tmp_path, "Soft labels of another", *cells)
+    assert [each.what[:2] for each in one.comparisons] == ["e1", "e2"]
+    assert one.verdict == "mixed"
+
+
+def test_students_of_the_published_length_are_set_beside_distilled_images(tmp_path: Path) -> None:
+    start = "Random images with soft"
+    assert judged(tmp_path / "a", start, runs(10, "soft", 0.36)).verdict == "confirmed"
+    assert judged(tmp_path / "b", start, runs(10, "soft", 0.22)).verdict == "refuted"
+    short = runs(10, "soft", 0.34)
+    for record in short:
+        record["student"]["epochs"] = 75
+    assert judged(tmp_path / "c", start, short).verdict == "not testable here"
+
+
+def test_fewer_soft_labels_are_compared_with_more_hard_ones(tmp_path: Path) -> None:
+    cells = [runs(1, "soft", 0.10), runs(1, "hard", 0.04), runs(2, "hard", 0.06)]
+    one = judged(tmp_path, "Expert knowledge replaces", *cells)
+    assert (len(one.comparisons), one.verdict) == (1, "confirmed")
+    assert one.comparisons[0].difference.mean == pytest.approx(0.04, abs=0.005)
+
+
+def test_the_entropy_of_labels_is_followed_over_experts(tmp_path: Path) -> None:
+    experts = [
+        {
+            "name": f"cifar100-d3-s{seed}",
+            "run_id": str(seed) * 16,
+            "epochs": {
+                "4": {"test": 0.18, "train": 0.2, "label_entropy": 4.1},
+                "41": {"test": 0.44 + seed / 500, "train": 0.5, "label_entropy": 2.3 - seed / 50},
+            },
+        }
+        for seed in (0, 1)
+    ]
+    one = judged(tmp_path, "As an expert trains", runs(1, "soft", 0.1), experts=experts)
+    assert one.verdict == "confirmed"
+    assert one.comparisons[1].in_words().startswith("mean entropy of the labels over experts")
+    assert "−1.81 nats" in one.comparisons[1].in_words().replace("-", "−")
+
+
+def test_one_comparison_of_many_decides_nothing_by_chance() -> None:
+    def found(mean: float) -> Comparison:
+        difference = Difference(
+            mean=mean, ci_low=mean - 0.01, ci_high=mean + 0.01, n=3, paired=True, degrees=2
+        )
+        return Comparison(what="", difference=difference, expected="greater")
+
+    assert verdict([found(-0.011)]) == "refuted"
+    assert verdict([found(-0.011), *[found(0.0)] * 9]) == "not settled"
+    assert verdict([found(0.011), *[found(0.0)] * 9]) == "not settled"
+    assert verdict([found(0.09), *[found(0.0)] * 9]) == "confirmed in part"
+    assert verdict([found(0.011)] * 9) == "confirmed"
 
 
 def test_no_comparison_no_verdict() -> None:

@@ -261,10 +261,39 @@ def test_a_transform_that_no_experiment_knows_has_a_table(all_found):
 def test_two_experts_tell_their_part_of_the_scatter(all_found):
     rows = rows_of(all_found["robustness"], "variance_split")
     assert {row["experts"] for row in rows} == {"2"}
-    # Both experts' students have the same accuracies, seed by seed, 0.2 points apart.
+    # Both experts' students have the same accuracies, seed by seed, 0.2 points apart; a seed
+    # changes subset and initialisation together, so these two are one source.
     (row,) = [row for row in rows if (row["ipc"], row["expert_epoch"]) == ("5", "13")]
     assert float(row["std_expert"]) == pytest.approx(0, abs=1e-9)
-    assert float(row["std_subset"]) == pytest.approx(0.002)
+    assert (row["std_subset"], row["std_initialisation"]) == ("", "")
+    assert float(row["std_total"]) == pytest.approx(0.002)
+    (text,) = all_found["robustness"].sentences
+    assert "initialisation and subset together" in text
+
+
+def test_without_a_test_split_differences_are_of_validation_accuracies():
+    records = [*plain(), *varied({"shuffle-tail": 0.5}, "transform")]
+    for record in records:
+        result = record["result"]
+        for name in ("final", "selected"):
+            result[name] = {**result[name], "test": None}
+        result["max_on_test"] = None
+    found = run_experiments(evidence_of(results_of(records), ("final", "validation")))
+    (finding,) = [finding for each, finding in found if each.name == "shuffle-tail"]
+    assert all("no run to compare with" not in text for text in finding.sentences)
+    (row,) = [
+        row
+        for row in rows_of(finding, "shuffle_tail")
+        if row["ipc"] == "10" and row["labels"] == "shuffled"
+    ]
+    assert float(row["minus_soft_final_mean"]) == pytest.approx(-0.5 * SOFT[10, 13])
+
+
+def test_learning_rates_are_compared_over_the_seeds_that_all_have():
+    usual = grid({(10, 13): 0.10, (10, 4): 0.09}, (0, 1, 2, 30))
+    other = grid({(10, 13): 0.11}, (0, 1, 2), cell={"lr": 0.05}, student=student(lr=0.05))
+    (text,) = found_in([*usual, *other])["learning-rate"].sentences
+    assert "is 0.05, by validation accuracy; it is the largest one tried" in text
 
 
 def test_too_few_ipcs_for_a_law_are_said_to_be_too_few():
@@ -353,3 +382,17 @@ def test_columns_of_the_expert_are_left_out_where_only_hard_labels_lack_them():
     records += varied({"herding@13": 0.5}, "selection", ipcs=[10], epoch=None)
     (table,) = found_in(records)["selection"].tables
     assert table.view.columns[:4] == ("IPC", "expert epoch", "selection", "n")
+
+
+def test_an_invented_label_stands_beside_the_first_experts_labels():
+    others = grid({(10, 13): 0.5}, (0, 1, 2), cell={"expert": "cifar100-d3-s1"})
+    invented = varied({"generated:0.8": 0.9}, "transform", ipcs=[10], epoch=None)
+    rows = rows_of(found_in([*plain(), *others, *invented])["generated"], "generated")
+    (row,) = [row for row in rows if row["true-class_mass"] == "0.8"]
+    best = max(SOFT[10, epoch] for epoch in EPOCHS)
+    assert float(row["minus_soft_final_mean"]) == pytest.approx(0.9 * HARD[10] - best)
+
+
+def test_the_best_expert_is_told_with_what_its_students_gain(all_found):
+    (text,) = [t for t in all_found["expert-quality"].sentences if "At IPC 1 " in t]
+    assert re.search(r"not the most accurate one’s .*; its students are \d", text)

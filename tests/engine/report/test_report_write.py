@@ -208,6 +208,9 @@ def test_the_page_needs_no_network_and_is_well_formed(sweep, tmp_path):
     assert page.count("<svg") == sum(name.endswith(".svg") for name in files) > 3
     assert not re.search(r'(src|href)="(https?:)?//', page.replace("xmlns", ""))
     assert "@import" not in page
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
     assert balance(page) == []
 
 

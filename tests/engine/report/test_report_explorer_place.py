@@ -1,0 +1,71 @@
+"""The label explorer on the page: whose images it shows, and what it lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from explorer_cases import build_dataset, build_store, data_of
+from report_synthetic_sweep import grid, trial, write_sweep
+
+from engine.errors import UsageError
+from engine.experiments import select_random
+from engine.report.explorer_place import explorer_of, students_images
+from engine.report.sweeps import read_sweeps
+
+PER_CLASS = 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """6 classes of 12 images, one of each kept for validation."""
+    return build_dataset(tmp_path_factory.mktemp("place"), per_class=PER_CLASS)
+
+
+@pytest.fixture(scope="module")
+def store(data, tmp_path_factory):
+    return build_store(data, tmp_path_factory.mktemp("place") / "labels.zarr")
+
+
+def results_of(folder, data, records):
+    parents = {"dataset": data.id, "store": None, "checkpoints": []}
+    named = {"id": data.id, "name": "noise", "classes": list(data.classes), "num_classes": 6}
+    every = [{**record, "parents": parents} for record in records]
+    return read_sweeps([write_sweep(folder / "sweep", every, dataset=named)])
+
+
+def drawn(data, ipc, seed):
+    labels = np.repeat(np.arange(6), PER_CLASS)
+    candidates = np.setdiff1d(np.arange(len(labels)), data.validation_indices)
+    return select_random(labels, candidates, ipc, seed, data.classes)
+
+
+def test_the_images_are_those_of_students(data, store, tmp_path):
+    results = results_of(tmp_path, data, grid({(2, 5): 0.1}, seeds=(4, 3)))
+    fragment, note = explorer_of(results, data.path, store.path)
+    assert note == ""
+    assert sorted(data_of(fragment)["images"]) == sorted(drawn(data, 2, 3).tolist())
+    assert "taken evenly from images that students were trained on" in fragment
+
+
+@pytest.mark.parametrize(("ipcs", "shown"), [((1, 10, 11), 10), ((1, 2), 2), ((11,), 11)])
+def test_they_are_of_the_smallest_ipc_that_fills_the_explorer(data, tmp_path, ipcs, shown):
+    results = results_of(tmp_path, data, grid({(ipc, 5): 0.1 for ipc in ipcs}))
+    assert students_images(results, data).tolist() == drawn(data, shown, 0).tolist()
+
+
+def test_without_a_student_of_random_images_all_may_be_shown(data, store, tmp_path):
+    records = [
+        trial(1, 5, 0.1, cell={"selection": "herding@5"}),
+        trial(2, 5, None, cell={"selection": "random"}, error="boom"),
+    ]
+    results = results_of(tmp_path, data, records)
+    assert students_images(results, data) is None
+    assert "taken evenly from the training split" in explorer_of(results, data.path, store.path)[0]
+
+
+def test_one_source_without_the_other_is_refused_by_the_option_that_lacks(data, store, tmp_path):
+    results = results_of(tmp_path, data, grid({(1, 5): 0.1}))
+    with pytest.raises(UsageError, match="--labels STORE"):
+        explorer_of(results, data.path, None)
+    with pytest.raises(UsageError, match="--data DATA"):
+        explorer_of(results, None, store.path)

@@ -1,0 +1,50 @@
+"""The cards of the first screen: what they say and where they lead."""
+
+from __future__ import annotations
+
+import re
+
+from report_every_experiment import everything, experts
+from report_synthetic_sweep import grid, trial, write_sweep
+
+from engine.report import write_report
+
+GROWING = {(1, 5): 0.2, (1, 13): 0.1, (10, 5): 0.1, (10, 13): 0.3}
+
+
+def test_settings_of_which_nothing_ran_do_not_hide_how_sure_the_best_epochs_are(tmp_path):
+    waiting = [trial(1, 5, 0, cell={"lr": lr}) for lr in (0.001, 0.5)]
+    sweep = write_sweep(tmp_path / "s", grid(GROWING), asked=[*grid(GROWING), *waiting])
+    summary = write_report([sweep], tmp_path / "r")
+    (card,) = summary["headline"]
+    assert card.startswith("epochs 5 → 13 of the expert are best at IPC 1 and 10")
+    assert "The seeds establish a rise from IPC 1 to IPC 10 at 95 %" in card
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert '<a class="card" href="#panel-1">' in page
+
+
+def test_every_link_within_the_page_leads_somewhere(tmp_path):
+    sweep = write_sweep(tmp_path / "s", everything(), experts=experts())
+    write_report([sweep], tmp_path / "r")
+    page = (tmp_path / "r" / "index.html").read_text()
+    links = set(re.findall(r'(?<!xlink:)href="#([^"]+)"', page))
+    assert {"worth", "panel-1", "claims"} <= links
+    assert links <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def lead_of(folder, records):
+    write_report([write_sweep(folder / "s", records)], folder / "r")
+    (lead,) = re.findall(r'<p class="lead">(.*?)</p>', (folder / "r" / "index.html").read_text())
+    return lead
+
+
+def test_hard_labels_are_announced_where_they_are_of_the_same_images(tmp_path):
+    soft = grid({(1, 5): 0.1})
+    invented = grid({(1, None): 0.1}, cell={"transform": "generated:0.9"})
+    elsewhere = grid({(1, None): 0.1}, seeds=(7, 8))
+    lead = lead_of(tmp_path / "a", [*soft, *invented, *elsewhere])
+    assert lead == "Students trained on 1 image per class with soft labels of cifar100-d3-s0."
+    for name, transform in ("b", None), ("c", "hard"):
+        cell = {} if transform is None else {"transform": transform}
+        lead = lead_of(tmp_path / name, [*soft, *grid({(1, None): 0.1}, cell=cell)])
+        assert lead.endswith(", beside the same images with hard labels.")
