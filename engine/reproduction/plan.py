@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 import beton_builder
 from engine.errors import UsageError
 from engine.experiments import Pool, parse_label_transform, parse_selection
-from engine.reproduction.scale import Experiment, Scale, Students
+from engine.records import write_bytes
+from engine.reproduction.scale import DerivedLabels, Experiment, LearnedLabels, Scale, Students
 from engine.sweep.planning.plan import sample_pool
 from engine.training import StudentRecipe
 
@@ -24,13 +28,18 @@ SMALL_PIXELS, MIDDLE_PIXELS = 48, 96
 """ConvNetD3 up to 48 pixels, ConvNetD4 up to 96 (PROTOCOL.md §1: 32 and 64); larger images, and
 those of different sizes, are shown at 64."""
 
+ALWAYS_HAD = 0.7
+"""Nats from which on derived labels exist on any images: the sharpest label of an image that lies
+nearest to another class is divided between the two, which is ln 2."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is going to be done. ``grids``: blocks of a sweep's plan, by experiment.
 
     ``student``: the settings that all of them share. ``experts``: names in the label store.
-    ``left_out``: sentences.
+    ``learned``: settings of a `LearnedRecipe`, a mapping for each labels to learn.
+    ``derived``: (IPC, mean entropy in nats) of labels without an expert. ``left_out``: sentences.
     """
 
     model: str
@@ -39,6 +48,8 @@ class Plan:
     experts: tuple[str, ...]
     num_classes: int
     grids: dict[str, dict[str, Any]]
+    learned: tuple[dict[str, Any], ...] = ()
+    derived: tuple[tuple[int, float], ...] = ()
     left_out: tuple[str, ...]
 
     def student_at(self, ipc: int) -> dict[str, Any]:
@@ -56,24 +67,42 @@ def fit_to(scale: Scale, dataset: beton_builder.Dataset, expert_names: Sequence[
         UsageError: nothing of it fits.
     """
     model, resolution = architecture(scale, dataset)
-    students = Students(model=model, resolution=resolution)
+    student = scale.student.model_copy(update={"model": model, "resolution": resolution})
     left_out: list[str] = []
+    if scale.student.resolution not in (None, resolution, dataset.height):
+        left_out.append(
+            f"resolution {scale.student.resolution}: the dataset is whitened at {dataset.width} × "
+            f"{dataset.height} pixels"
+        )
     grids = {}
     for name, experiment in scale.experiments.items():
         kept, reasons = _that_fits(experiment, dataset)
         left_out += [f"{name}: {reason}" for reason in reasons]
         if kept is not None:
-            grids[name] = _grid(scale, kept, students, dataset.num_classes, expert_names)
+            grids[name] = _grid(scale, kept, student, dataset.num_classes, expert_names)
     if not grids:
         why = "; ".join(left_out) or "it has none"
         raise UsageError(f"no experiment of this scale fits {dataset.path}: {why}")
+    learned: list[dict[str, Any]] = []
+    if scale.learned is not None:
+        fitting, reasons = _ipcs_that_fit(scale.learned.ipc, dataset)
+        left_out += [f"learned labels: {reason}" for reason in reasons]
+        learned = [*_learned(scale.learned, fitting, model, resolution)]
+    derived: list[tuple[int, float]] = []
+    if scale.derived is not None:
+        fitting, reasons = _ipcs_that_fit(scale.derived.ipc, dataset)
+        nats, too_sharp = _entropies(scale.derived, dataset.num_classes)
+        left_out += [f"derived labels: {reason}" for reason in reasons + too_sharp]
+        derived = [*product(fitting, nats)]
     return Plan(
         model=model,
         resolution=resolution,
-        student=scale.student.over(students),
+        student=student,
         experts=tuple(expert_names),
         num_classes=dataset.num_classes,
         grids=grids,
+        learned=tuple(learned),
+        derived=tuple(derived),
         left_out=tuple(left_out),
     )
 
@@ -84,22 +113,31 @@ def architecture(scale: Scale, dataset: beton_builder.Dataset) -> tuple[str, int
     resolution = scale.student.resolution
     if resolution is None and (side is None or side > MIDDLE_PIXELS):
         resolution = 64
+    if dataset.whitening_id and side is not None:
+        resolution = None  # a whitening is for images of one size
     seen = resolution or side
     assert seen is not None
     by_size = "convnet-d3" if seen <= SMALL_PIXELS else "convnet-d4"
     return scale.student.model or by_size, resolution
 
 
+def write_plan(file: Path, plan: Plan) -> None:
+    """The plan as a file that `engine sweep-students --config` reads, an experiment a block."""
+    lines = ["# Made by `engine reproduce`; an experiment a block."]
+    lines += [f"# Left out: {reason}" for reason in plan.left_out]
+    blocks = [f"# {name}\n{_yaml([grid])}" for name, grid in plan.grids.items()]
+    write_bytes(file, "\n".join([*lines, "grids:", *blocks]).encode())
+
+
+def _yaml(value: Any) -> str:
+    return str(yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)).rstrip()
+
+
 def _that_fits(
     experiment: Experiment, dataset: beton_builder.Dataset
 ) -> tuple[Experiment | None, list[str]]:
     """The part of an experiment that this dataset allows, and why the rest is left out."""
-    labels, candidates = sample_pool(dataset)
-    smallest = int(np.bincount(labels[candidates], minlength=dataset.num_classes).min())
-    reasons = []
-    ipcs = [ipc for ipc in experiment.ipc if ipc <= smallest]
-    if lost := sorted({*experiment.ipc} - {*ipcs}):
-        reasons.append(f"IPC {_listed(lost)}: the smallest class has {smallest} images")
+    ipcs, reasons = _ipcs_that_fit(experiment.ipc, dataset)
     transforms = []
     for text in experiment.labels:
         reason = _why_not(text, dataset)
@@ -108,6 +146,7 @@ def _that_fits(
         else:
             transforms.append(text)
     selections = []
+    labels, candidates = sample_pool(dataset)
     pool = Pool(labels=labels, candidates=candidates, classes=dataset.classes)
     for text in experiment.selection if ipcs else ():
         try:
@@ -122,6 +161,16 @@ def _that_fits(
     return experiment.model_copy(update=fitting), reasons
 
 
+def _ipcs_that_fit(
+    ipcs: Sequence[int], dataset: beton_builder.Dataset
+) -> tuple[list[int], list[str]]:
+    labels, candidates = sample_pool(dataset)
+    smallest = int(np.bincount(labels[candidates], minlength=dataset.num_classes).min())
+    lost = sorted({each for each in ipcs if each > smallest})
+    reasons = [f"IPC {_listed(lost)}: the smallest class has {smallest} images"] if lost else []
+    return [each for each in ipcs if each <= smallest], reasons
+
+
 def _why_not(labels: str, dataset: beton_builder.Dataset) -> str | None:
     transform = parse_label_transform(labels)
     if transform.needs_superclasses and dataset.superclass_of is None:
@@ -133,15 +182,34 @@ def _why_not(labels: str, dataset: beton_builder.Dataset) -> str | None:
     return None
 
 
+def _learned(
+    wanted: LearnedLabels, ipcs: Sequence[int], model: str, resolution: int | None
+) -> Iterator[dict[str, Any]]:
+    for ipc, initial in product(ipcs, wanted.initial):
+        own = {"ipc": ipc, "initial": initial, "model": model, "resolution": resolution}
+        yield {**own, **wanted.settings}
+
+
+def _entropies(wanted: DerivedLabels, num_classes: int) -> tuple[list[float], list[str]]:
+    """In hundredths of a nat, and why others are left out."""
+    every = sorted({round(share * math.log(num_classes), 2) for share in wanted.entropies})
+    reasons = [
+        f"{nats:.2f} nats: with {num_classes} classes they may not get as sharp as that"
+        for nats in every
+        if nats < ALWAYS_HAD
+    ]
+    return [nats for nats in every if nats >= ALWAYS_HAD], reasons
+
+
 def _grid(
     scale: Scale,
     experiment: Experiment,
-    architecture: Students,
+    common: Students,
     num_classes: int,
     expert_names: Sequence[str],
 ) -> dict[str, Any]:
     """One block of a sweep's plan."""
-    student = experiment.student.over(scale.student).over(architecture)
+    student = experiment.student.over(common)
     settings = student.model_dump(exclude_none=True, exclude={"steps"})
     grid: dict[str, Any] = {
         "ipc": experiment.ipc,
@@ -183,4 +251,4 @@ def _listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-__all__ = ["Plan", "architecture", "epochs_of_steps", "fit_to"]
+__all__ = ["Plan", "architecture", "epochs_of_steps", "fit_to", "write_plan"]

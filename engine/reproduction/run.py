@@ -1,36 +1,35 @@
-"""`reproduce`: experts, labels, students, learned labels, report and verdicts, one after the other.
+"""`reproduce`: experts, labels, students, label sets, report and verdicts, one after the other.
 
     OUT/plan.yaml          what is run, fitted to the dataset: a plan of `engine sweep-students`
     OUT/experts/seed-0/    expert runs
     OUT/labels.zarr        their soft labels
     OUT/students/          one sweep with the trials of all experiments, each once
     OUT/learned/           learned labels, and the evaluation of students trained on them
+    OUT/derived.zarr       labels made without an expert, from pixels
+    OUT/derived/           sets of images with them, and the evaluation of their students
     OUT/report/            the page, figures, tables, and the verdicts on the papers' claims
 
-Every stage is the function of its command and resumes; so does the whole.
+Every stage is the function of its command and resumes; so does the whole. What would keep a later
+stage from beginning is refused before the first one begins.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import beton_builder
 from engine.demo import time_spent
-from engine.distilled import evaluate_distilled
-from engine.experiments.learned_labels import compare_with_expert, learn_labels
-from engine.labelling import dump_labels
-from engine.labelling.dump import expert_name
-from engine.records import sole_writer, write_bytes
+from engine.labelling import dump_labels, expert_name
+from engine.records import sole_writer
 from engine.report import write_report
-from engine.reproduction.plan import Plan, architecture, fit_to
+from engine.reproduction.check import EXPERTS, check_place, check_plan
+from engine.reproduction.dry_run import describe
+from engine.reproduction.label_sets import LabelSets
+from engine.reproduction.plan import Plan, fit_to, write_plan
 from engine.reproduction.scale import Scale, load_scale
 from engine.sweep import sweep_students
 from engine.sweep.execution import AUTO
@@ -38,7 +37,7 @@ from engine.training import train_expert
 from engine.training.expert_run import open_run
 from engine.training.progress import Progress, no_progress
 
-EXPERT = "expert-small"
+RECIPE = "expert-small"
 
 
 def reproduce(
@@ -58,13 +57,13 @@ def reproduce(
         out: folder for everything; running it again resumes and extends.
         scale: ``smoke`` (minutes, shows that the path works), ``cpu`` (hours on two cores),
             ``full`` (the papers' lengths: GPUs), or a YAML file of that form.
-        workers, threads: of the sweep, as in `sweep_students`.
+        workers, threads: of the students, as in `sweep_students`.
         dry_run: return the plan, with time from a measured step, and touch nothing.
 
     Returns:
         ``table`` (the papers' claims with their verdicts), ``report`` (path of the page),
         ``left_out`` (what the dataset does not allow, and why), ``seconds`` by stage, ``failed``
-        trials.
+        (students, and labels whose learning diverged), ``problems`` with the latter.
 
     Raises:
         ConfigurationError, UsageError, MismatchError and the errors of the stages.
@@ -73,12 +72,26 @@ def reproduce(
     chosen = load_scale(scale)
     dataset = beton_builder.open_dataset(data)
     progress = progress or no_progress
+    runs = [out / EXPERTS / f"seed-{seed}" for seed in chosen.expert.seeds]
+    plan = fit_to(chosen, dataset, [run.name for run in runs])
+    check_plan(plan, dataset)
+    check_place(plan, dataset, out)
     if dry_run:
-        return _describe(chosen, str(scale), dataset, out, progress)
+        return describe(
+            chosen,
+            str(scale),
+            plan,
+            dataset,
+            out,
+            runs,
+            workers=workers,
+            threads=threads,
+            progress=progress,
+        )
     seconds: dict[str, float] = {}
     with sole_writer(out):
         with _timed(seconds, "experts"):
-            runs = _train_experts(chosen, dataset, out / "experts", progress)
+            _train_experts(chosen, plan, data, runs, progress)
         plan = fit_to(chosen, dataset, [expert_name(open_run(run)) for run in runs])
         write_plan(out / "plan.yaml", plan)
         with _timed(seconds, "labels"):
@@ -95,127 +108,52 @@ def reproduce(
                 threads=threads,
                 progress=progress,
             )
+        sets = LabelSets(
+            scale=chosen,
+            plan=plan,
+            data=data,
+            out=out,
+            workers=workers,
+            threads=threads,
+            progress=progress,
+        )
         with _timed(seconds, "learned labels"):
-            learned = _learn(chosen, plan, data, out, progress)
+            sets.learn()
+        with _timed(seconds, "derived labels"):
+            sets.derive()
         with _timed(seconds, "report"):
-            folders = [out / "students", *learned]
+            folders = [out / "students", *sets.folders]
             report = write_report(
                 folders, out / "report", data=data, labels=store, progress=progress
             )
     return {
         "status": "done",
         "out": str(out),
-        "failed": swept["failed"],
+        "failed": swept["failed"] + len(sets.problems),
         "report": report["index"],
         "table": report["verdicts"],
         "left_out": list(plan.left_out),
         "seconds": seconds,
+        **({"problems": sets.problems} if sets.problems else {}),
         "message": time_spent(seconds),
     }
 
 
 def _train_experts(
-    scale: Scale, dataset: beton_builder.Dataset, folder: Path, progress: Progress
-) -> list[Path]:
-    """The expert runs of a scale, trained as far as it says."""
-    model, resolution = architecture(scale, dataset)
-    runs = []
-    for seed in scale.expert.seeds:
-        runs.append(folder / f"seed-{seed}")
+    scale: Scale, plan: Plan, data: Path, runs: Sequence[Path], progress: Progress
+) -> None:
+    """Train the experts of a scale as far as it says."""
+    for seed, run in zip(scale.expert.seeds, runs, strict=True):
         train_expert(
-            dataset.path,
-            runs[-1],
-            config=EXPERT,
-            model=model,
+            data,
+            run,
+            config=RECIPE,
+            model=plan.model,
             epochs=scale.expert.epochs,
             seed=seed,
-            overrides={} if resolution is None else {"resolution": resolution},
+            overrides={} if plan.resolution is None else {"resolution": plan.resolution},
             progress=progress,
         )
-    return runs
-
-
-def _learn(scale: Scale, plan: Plan, data: Path, out: Path, progress: Progress) -> list[Path]:
-    """Learn labels and train students on them; the folders of both, for the report."""
-    wanted = scale.learned
-    if wanted is None:
-        return []
-    folders: list[Path] = []
-    for ipc, initial in product(wanted.ipc, wanted.initial):
-        folder = out / "learned" / f"ipc-{ipc}-{initial}"
-        from_expert: dict[str, Any] = {}
-        if initial == "expert":
-            epoch = scale.expert_epoch_at(ipc)
-            from_expert = {
-                "labels": out / "labels.zarr",
-                "expert": plan.experts[0],
-                "expert_epoch": epoch,
-            }
-        learn_labels(
-            data,
-            folder,
-            ipc=ipc,
-            initial=initial,
-            overrides={"model": plan.model, "resolution": plan.resolution, **wanted.settings},
-            progress=progress,
-            **from_expert,
-        )
-        compare_with_expert(folder, out / "labels.zarr", expert=plan.experts[0])
-        students = folder.with_name(f"{folder.name}-students")
-        evaluate_distilled(
-            data,
-            folder / "distilled.npz",
-            students,
-            seeds=wanted.seeds,
-            overrides=plan.student_at(ipc),
-            progress=progress,
-        )
-        folders += [folder, students]
-    return folders
-
-
-def write_plan(file: Path, plan: Plan) -> None:
-    """The plan as a file that `engine sweep-students --config` reads, an experiment a block."""
-    lines = ["# Made by `engine reproduce`; an experiment a block."]
-    lines += [f"# Left out: {reason}" for reason in plan.left_out]
-    blocks = [f"# {name}\n{_yaml([grid])}" for name, grid in plan.grids.items()]
-    write_bytes(file, "\n".join([*lines, "grids:", *blocks]).encode())
-
-
-def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)).rstrip()
-
-
-def _describe(
-    scale: Scale, name: str, dataset: beton_builder.Dataset, out: Path, progress: Progress
-) -> dict[str, Any]:
-    """What would be done, and how long the students would take."""
-    names = [f"seed-{seed}" for seed in scale.expert.seeds]
-    plan = fit_to(scale, dataset, names)
-    with tempfile.TemporaryDirectory() as folder:
-        write_plan(Path(folder) / "plan.yaml", plan)
-        students = sweep_students(
-            dataset.path,
-            None,
-            Path(folder) / "students",
-            config=Path(folder) / "plan.yaml",
-            dry_run=True,
-            progress=progress,
-        )
-    return {
-        "plan": "reproduce",
-        "scale": name,
-        "out": str(out),
-        "model": plan.model,
-        "experts": len(names),
-        "expert_epochs": scale.expert.epochs,
-        "experiments": list(plan.grids),
-        "students": students["trials"],
-        "training_images": students["training_images"],
-        "students_take": students.get("estimates"),
-        "basis": students.get("basis"),
-        "left_out": list(plan.left_out),
-    }
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.configuration import load_configuration, preset_names
+from engine.errors import ConfigurationError, UsageError
+from engine.experiments import parse_label_transform, parse_selection
 from engine.training.optimise import Strict
 
 FOLDER = "reproduce/"
@@ -86,6 +88,23 @@ class Experiment(Strict):
     subset_seed: SeedList | None = None
     student: Students = Students()
 
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Experiment:
+        try:
+            for text in self.labels:
+                parse_label_transform(text)
+            for text in self.selection:
+                parse_selection(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def epochs_asked(self) -> set[int]:
+        """Expert epochs that it names, for labels and for choosing images."""
+        scored = (parse_selection(text).epoch for text in self.selection)
+        return {*(self.expert_epochs or []), *(epoch for epoch in scored if epoch is not None)}
+
 
 class LearnedLabels(Strict):
     """Labels optimised through truncated student training, at each IPC from each start.
@@ -96,6 +115,18 @@ class LearnedLabels(Strict):
     ipc: Ipcs = Field(default=[1])
     initial: list[Literal["hard", "uniform", "expert"]] = Field(default=["hard"])
     settings: dict[str, Any] = Field(default_factory=dict)
+    seeds: SeedList = Field(default=[0, 1, 2])
+
+
+class DerivedLabels(Strict):
+    """Labels that know of no expert, from distances to the classes' mean images (`derive_labels`).
+
+    ``entropies``: their mean entropy over that of even labels, ln k, so that one plan fits any
+    number of classes.
+    """
+
+    ipc: Ipcs = Field(default=[1])
+    entropies: list[Annotated[float, Field(gt=0, le=0.95)]] = Field(default=[0.7], min_length=1)
     seeds: SeedList = Field(default=[0, 1, 2])
 
 
@@ -113,12 +144,13 @@ class Scale(Strict):
     student: Students = Students()
     experiments: dict[str, Experiment] = Field(default_factory=dict)
     learned: LearnedLabels | None = None
+    derived: DerivedLabels | None = None
 
     @model_validator(mode="after")
     def _epochs_are_trained(self) -> Scale:
         asked = {*self.expert_epoch.values()}
         for each in self.experiments.values():
-            asked |= {*(each.expert_epochs or [])}
+            asked |= each.epochs_asked
         stored = None if self.label_epochs == "all" else {*self.label_epochs}
         if beyond := sorted(e for e in asked if e > self.expert.epochs):
             raise ValueError(f"experts are trained for {self.expert.epochs} epochs, not {beyond}")
@@ -142,5 +174,11 @@ def scale_names() -> list[str]:
 
 def load_scale(name: str | Path) -> Scale:
     """A scale by its name, or from a YAML file. Raises ConfigurationError."""
-    source = f"{FOLDER}{name}" if str(name) in scale_names() else name
-    return load_configuration(Scale, source)
+    known = scale_names()
+    if str(name) in known:
+        return load_configuration(Scale, f"{FOLDER}{name}")
+    if not Path(name).is_file():
+        raise ConfigurationError(
+            f"no scale and no file called {name}: expected {', '.join(known)} or a YAML file"
+        )
+    return load_configuration(Scale, name)

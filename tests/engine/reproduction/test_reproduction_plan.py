@@ -12,12 +12,19 @@ from engine.reproduction.plan import architecture, epochs_of_steps, fit_to
 from engine.reproduction.run import write_plan
 from engine.reproduction.scale import Scale, load_scale, scale_names
 from engine.sweep.planning.grid import load_grids
+from engine.sweep.planning.plan import plan_trials
 
 
-def dataset(*, classes=100, per_class=450, side=32, superclasses=True):
+def dataset(*, classes=100, per_class=450, side=32, superclasses=True, whitening=None):
     labels = np.repeat(np.arange(classes), per_class)
     return SimpleNamespace(
         path="data",
+        id="d" * 32,
+        name="made up",
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        channels=3,
+        whitening_id=whitening,
         num_classes=classes,
         classes=tuple(f"class {c}" for c in range(classes)),
         superclass_of=tuple(c // 5 for c in range(classes)) if superclasses else None,
@@ -25,6 +32,7 @@ def dataset(*, classes=100, per_class=450, side=32, superclasses=True):
         width=side,
         validation_indices=np.zeros(0, np.int64),
         split=lambda name: SimpleNamespace(labels=labels),
+        has_split=lambda name: name == "train",
     )
 
 
@@ -100,6 +108,13 @@ def test_a_dataset_on_which_nothing_fits_is_refused():
         ({"label_epochs": [1], "experiments": {}}, "label_epochs lacks"),
         ({"experiments": {"a": {"ipc": [1], "experts": [3]}}}, "more than the 1 experts"),
         ({"student": {"steps": 3, "epochs": 2}}, "not in both"),
+        ({"experiments": {"a": {"ipc": [1], "selection": ["herdin"]}}}, "did you mean herding"),
+        ({"experiments": {"a": {"ipc": [1], "labels": ["swap-it:1"]}}}, "did you mean swap-ith"),
+        (
+            {"label_epochs": [10], "experiments": {"a": {"ipc": [1], "selection": ["herding@24"]}}},
+            r"label_epochs lacks \[24\]",
+        ),
+        ({"derived": {"entropies": [1.0]}}, "less than or equal to 0.95"),
         ({"experimentz": {}}, "did you mean experiments"),
     ],
 )
@@ -114,3 +129,58 @@ def test_an_experiments_own_length_replaces_the_scales():
     plan = fit_to(load_scale("cpu"), dataset(), ["first", "second"])
     assert plan.grids["long"]["by_ipc"] == {10: {"epochs": 3000}}
     assert plan.grids["long"]["expert_epochs"] == [36]
+
+
+def test_whitened_images_are_not_shown_at_another_size():
+    plan = fit_to(load_scale("smoke"), dataset(whitening="w"), ["first", "second"])
+    assert plan.resolution is None
+    assert all("resolution" not in grid["student"] for grid in plan.grids.values())
+    assert "resolution 16: the dataset is whitened at 32 × 32 pixels" in plan.left_out
+    plain = fit_to(load_scale("smoke"), dataset(), ["first", "second"])
+    assert plain.resolution == 16
+    assert all(grid["student"]["resolution"] == 16 for grid in plain.grids.values())
+
+
+def test_label_sets_that_do_not_fit_are_left_out_with_their_reason():
+    plan = fit_to(load_scale("full"), dataset(classes=4, per_class=8), ["a", "b", "c"])
+    assert {each["ipc"] for each in plan.learned} == {1}
+    assert "learned labels: IPC 10: the smallest class has 8 images" in plan.left_out
+    # ln 4 is 1.39 nats; half of that is sharper than ln 2.
+    assert plan.derived == ((1, 0.97), (1, 1.25))
+    assert any(reason.startswith("derived labels: 0.69 nats") for reason in plan.left_out)
+    assert "derived labels: IPC 10, 50: the smallest class has 8 images" in plan.left_out
+
+
+@pytest.mark.parametrize("name", scale_names())
+def test_whatever_is_done_to_labels_or_images_has_plain_soft_labels_of_the_same_seeds(
+    name, tmp_path
+):
+    """Else a difference to soft labels would be one between images or initial weights, too."""
+    made_up = dataset()
+    plan = fit_to(load_scale(name), made_up, ["first", "second", "third"])
+    write_plan(tmp_path / "plan.yaml", plan)
+    trials = plan_trials(load_grids(tmp_path / "plan.yaml"), made_up, None, labels_to_come=True)
+
+    def place(trial):
+        student = trial.student.model_copy(update={"lr": 0.01, "augmentation": "dsa"})
+        return trial.ipc, trial.teacher.checkpoints, vars(trial.seeds).values(), student
+
+    taught = [trial for trial in trials if trial.teacher is not None]
+    plain = {
+        tuple(map(repr, place(trial)))
+        for trial in taught
+        if str(trial.labels) == "soft" and str(trial.selection) == "random"
+        if (trial.student.lr, trial.student.augmentation) == (0.01, "dsa")
+    }
+    assert plain
+    lonely = [
+        (trial.ipc, str(trial.labels), str(trial.selection), trial.seeds)
+        for trial in taught
+        if tuple(map(repr, place(trial))) not in plain and trial.student.lr != 0.001
+    ]
+    assert lonely == []
+
+
+def test_an_unknown_scale_is_refused_with_those_there_are():
+    with pytest.raises(ConfigurationError, match="called smok: expected cpu, full, smoke or"):
+        load_scale("smok")

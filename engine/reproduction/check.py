@@ -1,0 +1,151 @@
+"""Whether every stage can begin, asked before the first of them: the plan, and what lies at OUT.
+
+The stages would refuse the same, but the last of them after days of the others. Each artefact says
+itself what it is of, so nothing is recorded besides.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import beton_builder
+from engine.analysis.trials import flatten
+from engine.configuration import load_configuration
+from engine.distilled.evaluation import EvaluationFolder
+from engine.errors import ConfigurationError, MismatchError, UsageError
+from engine.experiments.learned_labels import LearnedRecipe
+from engine.experiments.learned_labels.folder import MANIFEST as LEARNED
+from engine.experiments.learned_labels.folder import open_folder
+from engine.models import check_model_name
+from engine.records import is_unclaimed
+from engine.reproduction.plan import Plan, write_plan
+from engine.sweep.planning.grid import load_grids
+from engine.sweep.planning.plan import plan_trials
+from engine.training.expert_run import MANIFEST as RUN
+from engine.training.expert_run import open_run
+
+EXPERTS = "experts"
+
+
+def check_plan(plan: Plan, dataset: beton_builder.Dataset) -> None:
+    """Refuse a plan that a later stage would refuse.
+
+    Raises:
+        ConfigurationError, UsageError: settings of students or of learned labels that can't be.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "plan.yaml"
+        write_plan(file, plan)
+        try:
+            grids = load_grids(file)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace(str(file), "this scale's plan")) from error
+    plan_trials(grids, dataset, None, labels_to_come=True)
+    for settings in plan.learned:
+        check_model_name(load_configuration(LearnedRecipe, None, settings).model)
+
+
+def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
+    """Refuse a folder that holds something else, or a reproduction that this plan can't extend.
+
+    Raises:
+        UsageError: no reproduction lies there, but other files do.
+        MismatchError: it is of another dataset, or its experts, its learned labels or the students
+            of label sets are of another kind.
+    """
+    if not is_unclaimed(out) and not (out / EXPERTS).is_dir():
+        raise UsageError(
+            f"{out} exists and is no reproduction (it has no {EXPERTS}/); choose another --out"
+        )
+    for manifest in sorted(out.glob(f"{EXPERTS}/*/{RUN}")):
+        _check_expert(plan, dataset, out, manifest.parent)
+    for settings in plan.learned:
+        folder = learned_folder(out, settings)
+        if (folder / LEARNED).exists():
+            _check_learned(settings, dataset, out, folder)
+        _check_students(plan, out, students_of(folder), int(settings["ipc"]))
+    for ipc, nats in plan.derived:
+        _check_students(plan, out, students_of(derived_folder(out, ipc, nats)), ipc)
+
+
+def learned_folder(out: Path, settings: Mapping[str, Any]) -> Path:
+    """Where the labels learned with these settings lie."""
+    return out / "learned" / f"ipc-{settings['ipc']}-{settings['initial']}"
+
+
+def derived_folder(out: Path, ipc: int, nats: float) -> Path:
+    """Where the set of images with derived labels of so many nats lies."""
+    return out / "derived" / f"ipc-{ipc}" / f"pixels-{nats:.2f}-nats"
+
+
+def students_of(folder: Path) -> Path:
+    """Where the evaluation of the students of a set of labels lies."""
+    return folder.with_name(f"{folder.name}-students")
+
+
+def _check_expert(plan: Plan, dataset: beton_builder.Dataset, out: Path, folder: Path) -> None:
+    run = open_run(folder)
+    if run.dataset_id != dataset.id:
+        raise MismatchError(
+            f"{out} holds a reproduction on dataset {run.dataset_id} "
+            f"({run.manifest['dataset']['name']}), not on {dataset.id} ({dataset.name}); choose "
+            "another --out"
+        )
+    there = run.manifest["recipe"]["model"], run.manifest["recipe"]["resolution"]
+    wanted = plan.model, plan.resolution or dataset.height
+    if there != wanted:
+        raise MismatchError(
+            f"{out} holds a reproduction of another scale: its experts are {there[0]} at "
+            f"{there[1]} pixels (run {run.id}), and this scale has {wanted[0]} at {wanted[1]}; "
+            "choose another --out"
+        )
+
+
+def _check_learned(
+    settings: Mapping[str, Any], dataset: beton_builder.Dataset, out: Path, folder: Path
+) -> None:
+    """Learned labels that began with other settings can't go on with these."""
+    there = open_folder(folder)
+    wanted = flatten(load_configuration(LearnedRecipe, None, settings).identity())
+    wanted["resolution"] = wanted["resolution"] or dataset.height
+    before = flatten(there.manifest["recipe"])
+    differing = [f"{k}: {before.get(k)} → {v}" for k, v in wanted.items() if before.get(k) != v]
+    if differing:
+        raise MismatchError(
+            f"{out} holds a reproduction of another scale: {folder.relative_to(out)} are learned "
+            f"labels {there.id}, made with other settings ({', '.join(differing)}); choose another "
+            "--out"
+        )
+
+
+def _check_students(plan: Plan, out: Path, folder: Path, ipc: int) -> None:
+    """An evaluation that began with other students can't go on with these."""
+    files = EvaluationFolder(folder)
+    if not files.exists():
+        return
+    there = files.head()["student"]
+    wanted = {k.removeprefix("student."): v for k, v in plan.student_at(ipc).items()}
+    differing = [
+        f"{name}: {there.get(name)} → {value}"
+        for name, value in wanted.items()
+        # A kind alone, such as adamw, stands for more than its name.
+        if there.get(name) != value and not isinstance(there.get(name), Mapping)
+    ]
+    if differing:
+        raise MismatchError(
+            f"{out} holds a reproduction of another scale: {folder.relative_to(out)} are other "
+            f"students ({', '.join(differing)}); choose another --out"
+        )
+
+
+__all__ = [
+    "EXPERTS",
+    "check_place",
+    "check_plan",
+    "derived_folder",
+    "learned_folder",
+    "students_of",
+]
