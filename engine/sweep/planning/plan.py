@@ -182,6 +182,7 @@ def _facts(dataset: beton_builder.Dataset) -> DatasetFacts:
         num_classes=dataset.num_classes,
         evaluation_images=test_images + len(dataset.validation_indices),
         whitening=dataset.whitening_id,
+        superclass_of=dataset.superclass_of,
     )
 
 

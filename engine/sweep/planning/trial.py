@@ -49,7 +49,8 @@ class SubsetKey(NamedTuple):
 class DatasetFacts(NamedTuple):
     """What a trial needs to know of its dataset. ``mean``, ``std``: by channel.
 
-    ``whitening``: id of what normalised images are whitened with, if they are.
+    ``whitening``: id of what normalised images are whitened with, if they are. ``superclass_of``:
+    the superclass of every class, where the dataset has any.
     """
 
     id: str
@@ -59,6 +60,7 @@ class DatasetFacts(NamedTuple):
     num_classes: int
     evaluation_images: int
     whitening: str | None = None
+    superclass_of: tuple[int, ...] | None = None
 
     @property
     def normalisation(self) -> dict[str, Any]:
@@ -107,8 +109,16 @@ class Trial:
                 "seeds": vars(self.seeds),
                 "student": self.student.model_dump(mode="json"),
                 **({} if scorer is None else {"scorer": scorer.parents()}),
+                **self._superclasses,
             }
         )
+
+    @property
+    def _superclasses(self) -> dict[str, str]:
+        """The hierarchy that labels were made with, which a dataset's id leaves open."""
+        if not self.labels.needs_superclasses:
+            return {}
+        return {"superclasses": content_id(list(self.dataset.superclass_of or ()))}
 
     @property
     def num_images(self) -> int:
@@ -192,10 +202,11 @@ class Trial:
 
     @property
     def parents(self) -> dict[str, Any]:
-        """Ids of what the trial was made from, of its ``scorer`` only where it has one."""
+        """Ids of what it was made from; ``scorer``, ``superclasses`` only where it has any."""
         images: dict[str, Any] = {
             "dataset": self.dataset.id,
             "normalisation": self.dataset.normalisation,
+            **self._superclasses,
         }
         if self.scorer is not None:
             images["scorer"] = self.scorer.parents()

@@ -155,3 +155,21 @@ def test_superclasses_come_from_the_dataset_or_are_refused(dataset, store, probe
     assert probe[0].superclass_of.tolist() == [0, 1, 0]
     assert probe[0].superclass_of.dtype == np.int64
     assert probe[0].population is None
+
+
+def test_another_hierarchy_of_the_same_images_is_another_trial_where_labels_ask_for_it(
+    dataset, store, probe
+) -> None:
+    def trials_of(superclass_of, labels):
+        nested = replace(dataset, superclasses=("x", "y"), superclass_of=superclass_of)
+        return planned(nested, store, labels=[labels])
+
+    (one,), (other,), (again,) = (
+        trials_of(superclass_of, "tell-superclasses")
+        for superclass_of in ((0, 1, 0), (0, 0, 1), (0, 1, 0))
+    )
+    assert one.id == again.id != other.id
+    assert one.parents["superclasses"] != other.parents["superclasses"]
+    (plain,), (nested,) = planned(dataset, store, labels=["soft"]), trials_of((0, 1, 0), "soft")
+    assert plain.id == nested.id
+    assert plain.parents == nested.parents
