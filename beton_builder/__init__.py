@@ -1,6 +1,6 @@
 """Room `beton_builder`: every image source in, one `.beton` dataset folder out.
 
-In:  IDX, CIFAR, Hugging-Face-style parquet, image folders, or the name of a known dataset.
+In:  IDX, CIFAR, Hugging-Face-style parquet, WebDataset shards, image folders, or a known name.
 Out: a folder with `train.beton` (and `test.beton`), one parquet of per-sample records beside each,
      and `manifest.json`, written last; see `build.py` for the path through it.
 The names below are resolved on first use, so `import beton_builder` costs a millisecond and imports

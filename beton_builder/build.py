@@ -59,9 +59,9 @@ def build_beton(
     """Build the dataset folder `out` from `source`.
 
     source: a folder, or fashion-mnist, cifar10, cifar100 (an existing folder of that name wins).
-    format: auto, image-folder, tiny-imagenet, imagenet, cifar, idx, parquet. workers: default one
-    per usable core; never changes a byte. on_error: "fail" at the first damaged sample or "skip"
-    and list them. max_resolution: longest side in pixels, larger images are scaled down.
+    format: auto, image-folder, tiny-imagenet, imagenet, cifar, idx, parquet, webdataset. workers:
+    default one per usable core; never changes a byte. on_error: "fail" at the first damaged sample
+    or "skip" and list them. max_resolution: longest side in pixels, larger images are scaled down.
     image_mode: "auto" keeps
     JPEGs as JPEGs and stores everything else as raw pixels; "raw"; "jpeg". jpeg_quality: of images
     that have to be encoded. jpeg_check: "decode" or "markers", see `jpeg.py`. normalisation: auto,

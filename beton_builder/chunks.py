@@ -108,11 +108,11 @@ def _one_by_one(split: Split, rules: ChunkRules, first: int, stop: int) -> Chunk
     histogram = empty_histogram() if rules.measure else None
     for position, sample in enumerate(samples, first):
         try:
+            if isinstance(sample, Unreadable):
+                raise ImageProblem(sample.reason)
             label = split.labels[position]
             if not 0 <= label < rules.num_classes:
                 raise ImageProblem(f"has label {label}, out of 0..{rules.num_classes - 1}")
-            if isinstance(sample, Unreadable):
-                raise ImageProblem(sample.reason)
             if isinstance(sample, bytes):
                 image = store(sample, rules.storage)
             else:

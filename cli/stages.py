@@ -36,7 +36,8 @@ def build_beton(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="auto (looks what it is), image-folder, cifar, idx or parquet.",
+            help="auto (looks what it is), image-folder, tiny-imagenet, imagenet, cifar, idx, "
+            "parquet or webdataset (tar shards).",
         ),
     ] = "auto",
     workers: Annotated[

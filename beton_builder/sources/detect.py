@@ -10,11 +10,13 @@ from pathlib import Path
 
 from beton_builder.errors import BadOption, SourceNotFound
 from beton_builder.progress import Progress
-from beton_builder.sources import cifar, idx, image_folder, imagenet, tiny_imagenet
+from beton_builder.sources import cifar, idx, image_folder, imagenet, tiny_imagenet, webdataset
 from beton_builder.sources.known_names import KNOWN_NAMES, folder_of_name
 from beton_builder.sources.samples import Source, folder_of
 
-FORMATS = ("auto", "image-folder", "tiny-imagenet", "imagenet", "cifar", "idx", "parquet")
+FORMATS = (
+    "auto", "image-folder", "tiny-imagenet", "imagenet", "cifar", "idx", "parquet", "webdataset",
+)  # fmt: skip
 _PARQUET_EXPECTED = (
     "train-*.parquet and test-*.parquet (in the folder, in data/, or as train/*.parquet)"
 )
@@ -53,6 +55,8 @@ def detect_format(folder: Path) -> str:
         return "imagenet"
     if image_folder.find_class_folders(folder):
         return "image-folder"
+    if webdataset.find_shards(folder):
+        return "webdataset"
     if imagenet.has_tars(folder):
         raise SourceNotFound(f"{folder} holds ImageNet's tars; {imagenet.UNPACK}")
     present = sorted(path.name for path in folder.iterdir())
@@ -64,6 +68,7 @@ def detect_format(folder: Path) -> str:
         f"  tiny-imagenet: {tiny_imagenet.EXPECTED}\n"
         f"  imagenet:      {imagenet.EXPECTED}\n"
         f"  image-folder:  {image_folder.EXPECTED}\n"
+        f"  webdataset:    {webdataset.EXPECTED}\n"
         f"Found {', '.join(present[:5])}{', …' if len(present) > 5 else ''}."
     )
 
@@ -87,6 +92,8 @@ def _open(folder: Path, format: str, progress: Progress | None) -> Source:
         return tiny_imagenet.open_tiny_imagenet(folder, progress)
     if format == "imagenet":
         return imagenet.open_imagenet(folder, progress)
+    if format == "webdataset":
+        return webdataset.open_webdataset(folder, progress)
     from beton_builder.sources import parquet
 
     return parquet.open_parquet(folder)

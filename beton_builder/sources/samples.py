@@ -151,15 +151,30 @@ def check_labels(source: Source, *, skip_damaged: bool) -> None:
             raise BadSource(f"split {split_name} ({source.origins[split_name]}) has no samples")
         wrong = np.flatnonzero((split.labels < 0) | (split.labels >= count))
         if len(wrong) and not skip_damaged:
-            name = split.name_of(int(wrong[0]))
-            raise DamagedSource(
-                f"label {split.labels[wrong[0]]} of sample {name} in split {split_name} is out of "
-                f"range: expected 0..{count - 1} for {count} classes ({len(wrong)} such labels). "
-                "Correct it, or leave such samples out with --on-error skip",
-                name,
-            )
+            raise _wrong_label(split, split_name, wrong, count)
     if not skip_damaged:
         check_every_class(source.classes, source.splits["train"].labels)
+
+
+def _wrong_label(
+    split: Split, split_name: str, wrong: npt.NDArray[np.int64], count: int
+) -> DamagedSource:
+    """The error for the first of the samples `wrong`, whose labels are not among `count`."""
+    first = int(wrong[0])
+    name = split.name_of(first)
+    sample = split.read(first, first + 1)[0] if isinstance(split, EncodedSplit) else None
+    if isinstance(sample, Unreadable):
+        problem = f"sample {name} in split {split_name} {sample.reason}"
+    else:
+        problem = (
+            f"label {split.labels[first]} of sample {name} in split {split_name} is out of "
+            f"range: expected 0..{count - 1} for {count} classes"
+        )
+    return DamagedSource(
+        f"{problem} ({len(wrong)} samples without a usable label). Correct it, or leave such "
+        "samples out with --on-error skip",
+        name,
+    )
 
 
 def check_every_class(classes: tuple[str, ...], train_labels: Labels) -> None:
