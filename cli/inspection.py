@@ -1,4 +1,4 @@
-"""The commands that look: at an artefact (`verify`, `info`), at this machine's speed (`bench`)."""
+"""The commands that look: at an artefact (`verify`, `info`), at the machine (`doctor`, `bench`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import failures
 from cli.artefacts import recognise
 from cli.errors import UnknownArtefactError, UnknownSuiteError
 from cli.options import Debug, DryRun, Json
+from cli.presentation import as_json, as_text
 from cli.progress import Progress
-from cli.running import carry_out
+from cli.running import carry_out, stdout_reserved, write_stdout
 
 Artefact = Annotated[
     Path,
@@ -85,6 +87,58 @@ def info(
         return answer | engine.plot_labels(path, plot)
 
     carry_out(work, json=json, debug=debug)
+
+
+def doctor(
+    *,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA", help="Look at this dataset, too.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="STORE", help="And at this label store: is it of DATA?"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where results are to be; else the folder here."),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what works on this machine, what doesn't, and what to type next.
+
+    For when something is slow or fails, and to paste into a report of it. Exit code 2 if the main
+    path can't be walked here, 0 with warnings.
+    """
+    import engine
+
+    # Not `carry_out`, which knows 0 and 1: what this command finds may end it with 2. Errors, which
+    # are not findings, are reported by `cli.main`, as those of any command are.
+    with stdout_reserved(), Progress() as progress:
+        answer = engine.check_environment(data=data, labels=labels, out=out, progress=progress)
+    write_stdout(as_json(answer) if json else as_text(_diagnosis(answer)))
+    raise typer.Exit(failures.EXIT_REFUSED if answer["problems"] else failures.EXIT_DONE)
+
+
+def _diagnosis(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """For a person: the table of what was found, then what to type, one command a line."""
+    rows = [row | {"check": row["check"].replace("_", " ")} for row in answer["checks"]]
+    to_type: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["next"]:
+            to_type.setdefault((row["status"], row["next"]), []).append(row["check"])
+    versions = ", ".join(f"{name} {found or 'none'}" for name, found in answer["versions"].items())
+    return {
+        "table": [{key: row[key] for key in ("check", "status", "found")} for row in rows],
+        "versions": versions,
+        "date": answer["date"],
+        "seconds": answer["seconds"],
+        "problems": [
+            f"{status}, {', '.join(checks)}: {command}"
+            for (status, command), checks in to_type.items()
+        ],
+        "message": answer["message"],
+    }
 
 
 def bench(

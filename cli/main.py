@@ -61,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": reproduction.reproduce,
     "verify": inspection.verify,
     "info": inspection.info,
+    "doctor": inspection.doctor,
     "bench": inspection.bench,
     "demo": stages.demo,
 }

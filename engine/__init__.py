@@ -14,6 +14,7 @@ from typing import Any
 
 _HOMES = {
     "batches": "engine.loading",
+    "check_environment": "engine.doctor",
     "check_labels": "engine.labelling",
     "compare_with_expert": "engine.experiments.learned_labels",
     "derive_labels": "engine.experiments.learned_labels",
@@ -52,6 +53,7 @@ _HOMES = {
 
 __all__ = [
     "batches",
+    "check_environment",
     "check_labels",
     "compare_with_expert",
     "derive_labels",

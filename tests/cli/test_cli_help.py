@@ -43,10 +43,11 @@ COMMANDS = (
     "reproduce",
     "verify",
     "info",
+    "doctor",
     "bench",
     "demo",
 )
-LOOKING = ("status", "results", "why", "diff", "recommend", "verify", "info")
+LOOKING = ("status", "results", "why", "diff", "recommend", "verify", "info", "doctor")
 REPORT_MODULES = """
 import atexit, json, sys
 from cli.main import run

@@ -1,0 +1,227 @@
+"""torch, compiler and GPU, each as it is found where something is wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from engine.doctor import arithmetic
+from engine.doctor.arithmetic import (
+    check_compiler,
+    check_gpu,
+    check_precision,
+    check_torch,
+    first_error,
+    try_compiler,
+)
+from engine.doctor.finding import Asked
+from engine.training import precision
+
+ANY = Asked()
+GB = 10**9
+
+
+@pytest.fixture
+def programs(monkeypatch, tmp_path):
+    """`programs(name="script")`: the only programs on the PATH; torch.compile is wanted."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    for variable in ("ENGINE_EAGER", "CXX", "CC"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+
+    def install(**scripts):
+        for name, script in scripts.items():
+            file = folder / name.replace("pp", "++")
+            file.write_text(f"#!/bin/sh\n{script}\n")
+            file.chmod(0o755)
+
+    return install
+
+
+def test_torch_is_described():
+    found = check_torch(ANY)
+    assert str(torch.__version__) in found.found
+    assert torch.backends.cpu.get_cpu_capability() in found.found
+
+
+def test_throttled_vector_instructions_are_a_warning(monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    found = check_torch(ANY)
+    assert (found.status, found.next) == ("warning", "unset ATEN_CPU_CAPABILITY")
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(2.0, "bf16"), (0.4, "fp32")])
+def test_precision_is_what_runs_will_choose(monkeypatch, gain, chosen):
+    monkeypatch.setattr(precision, "bf16_gain", lambda device: gain)
+    found = check_precision(ANY)
+    assert found.status == "ok"
+    assert found.found.startswith(f"{chosen} on the ")
+    assert f"{gain:.1f}×" in found.found
+    assert precision.choose_arithmetic().precision == chosen
+
+
+def test_compilation_switched_off_is_a_warning(programs, monkeypatch):
+    monkeypatch.setenv("ENGINE_EAGER", "1")
+    found = check_compiler(ANY)
+    assert (found.status, found.next) == ("warning", "unset ENGINE_EAGER")
+
+
+def test_no_compiler_is_a_warning_because_runs_go_on_without(programs):
+    found = check_compiler(ANY)
+    assert found.status == "warning"
+    assert found.next == "sudo apt-get install -y g++"
+    assert not precision.can_compile()
+
+
+def test_a_compiler_that_torch_does_not_call_is_a_problem(programs):
+    programs(clangpp="exit 0")
+    assert precision.can_compile()
+    found = check_compiler(ANY)
+    assert found.status == "problem"
+    assert "'g++'" in found.found
+    assert found.next == "export CXX=clang++"
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("probe.cpp:2:10: fatal error: Python.h: No such file", "python3.11-dev"),
+        ("probe.cpp:3:10: fatal error: omp.h: No such file", "libomp-dev"),
+        ("g++: internal compiler error: Killed", "ENGINE_EAGER=1"),
+    ],
+)
+def test_a_compiler_that_fails_is_a_problem_with_its_own_words(programs, message, remedy):
+    programs(gpp=f"echo In file included from x: >&2; echo '{message}' >&2; exit 1")
+    found = check_compiler(ANY)
+    assert found.status == "problem"
+    assert message in found.found
+    assert remedy in found.next
+
+
+def test_a_compiler_that_hangs_is_left(programs, monkeypatch):
+    monkeypatch.setattr(arithmetic, "PATIENCE", 0.2)
+    programs(gpp="while :; do :; done")
+    found = check_compiler(ANY)
+    assert found.status == "problem"
+    assert "took over" in found.found
+
+
+def test_what_cannot_be_loaded_is_a_problem(programs):
+    programs(gpp='for last; do :; done; echo nothing > "$last"')
+    found = check_compiler(ANY)
+    assert found.status == "problem"
+    assert "can't be loaded" in found.found
+    assert "TORCHINDUCTOR_CACHE_DIR" in found.next
+
+
+def test_a_working_compiler_is_tried_and_leaves_nothing(monkeypatch, tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on this machine")
+    found = try_compiler("g++", tmp_path)
+    assert found.status == "ok"
+    assert found.found.startswith("g++ ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_complaint_is_said_to_be_one():
+    assert first_error("") == "it says nothing"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """`gpu(free=…)`: as if torch had one."""
+
+    def install(free=70 * GB, fault=None):
+        def compute(*_, **__):
+            if fault is not None:
+                raise RuntimeError(fault)
+            return torch.zeros(8)
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda _: SimpleNamespace(name="H100")
+        )
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 * GB))
+        monkeypatch.setattr(torch, "ones", compute)
+
+    return install
+
+
+@pytest.fixture
+def driver(monkeypatch, tmp_path):
+    """A driver of NVIDIA's is loaded, and torch can't use it."""
+    trace = tmp_path / "version"
+    trace.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19\n")
+    monkeypatch.setattr(arithmetic, "NVIDIA_TRACES", (trace,))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_no_gpu_is_fine(monkeypatch, tmp_path):
+    monkeypatch.setattr(arithmetic, "NVIDIA_TRACES", (tmp_path / "nothing",))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert check_gpu(ANY).found == "none; the CPU computes"
+
+
+def test_a_gpu_is_named_with_its_memory(gpu):
+    gpu()
+    found = check_gpu(ANY)
+    assert found.status == "ok"
+    assert "H100, 70.0 GB of 80.0 GB free" in found.found
+
+
+def test_an_occupied_gpu_is_a_warning(gpu):
+    gpu(free=GB)
+    found = check_gpu(ANY)
+    assert (found.status, found.next) == ("warning", "nvidia-smi")
+
+
+def test_a_gpu_that_cannot_compute_is_a_problem(gpu):
+    gpu(fault="CUDA error: no kernel image is available for execution on the device")
+    found = check_gpu(ANY)
+    assert found.status == "problem"
+    assert "no kernel image" in found.found
+    assert found.next == "export CUDA_VISIBLE_DEVICES="
+
+
+def test_a_driver_too_old_for_torch_is_a_warning_with_torchs_reason(driver, monkeypatch):
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12020).")
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", init)
+    found = check_gpu(ANY)
+    assert found.status == "warning"
+    assert "535.129.03" in found.found
+    assert "too old" in found.found
+
+
+def test_torch_for_a_cpu_beside_a_gpu_is_a_warning(driver, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    found = check_gpu(ANY)
+    assert found.status == "warning"
+    assert "built for a CPU" in found.found
+
+
+def test_hidden_gpus_are_a_warning(driver, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert check_gpu(ANY).next == "unset CUDA_VISIBLE_DEVICES"
+
+
+def test_a_gpu_without_a_compiler_for_it_is_a_problem(programs, gpu, monkeypatch):
+    gpu()
+    monkeypatch.setattr(arithmetic.importlib.util, "find_spec", lambda name: object())
+    found = check_compiler(ANY)
+    assert (found.status, found.next) == ("problem", "sudo apt-get install -y gcc")
+    programs(gcc="exit 0")
+    assert check_compiler(ANY).found == "Triton with gcc"
+    monkeypatch.setattr(arithmetic.importlib.util, "find_spec", lambda name: None)
+    assert check_compiler(ANY).status == "problem"
