@@ -3,6 +3,9 @@
 Every record and manifest of an expert run and of a sweep goes through here. A record carries a
 checksum over its own canonical JSON, so a flipped byte is found when it is read; it is written
 beside its place, synced and renamed, so no reader sees half of one.
+
+A writer holds a lock on the partial file it writes, which a kill releases: that tells what a killed
+writer left from what another one is writing at this moment.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from engine.errors import ArtefactError, DamageError, UsageError
 
 CHECKSUM = "checksum"
 LOCK = ".lock"
+PARTIAL = ".partial"
 
 
 def canonical_json(value: object) -> bytes:
@@ -49,14 +53,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        partial = Path(name)
+        handle, partial = _begin_partial(path)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
+            partial.chmod(0o644)
+            partial.replace(path)  # while it is still locked
         sync_folder(path.parent)
     except OSError as error:
         if partial is not None:
@@ -69,6 +72,17 @@ def write_bytes(path: Path, data: bytes) -> None:
         if partial is not None:
             partial.unlink(missing_ok=True)
         raise
+
+
+def _begin_partial(path: Path) -> tuple[int, Path]:
+    """A new, locked file beside `path`: its descriptor and its place."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+        with contextlib.suppress(OSError):  # a file system without locks: as good as it can be
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # removed by another writer before it was locked
 
 
 def _cannot_write(path: Path, error: OSError) -> ArtefactError:
@@ -90,7 +104,7 @@ def sync_folder(folder: Path) -> None:
 def is_unclaimed(folder: Path) -> bool:
     """Whether nothing lies there but what a writer that was killed at once may have left."""
     return not folder.exists() or (
-        folder.is_dir() and all(f.name == LOCK or f.match(".*.partial") for f in folder.iterdir())
+        folder.is_dir() and all(f.name == LOCK or f.match(f".*{PARTIAL}") for f in folder.iterdir())
     )
 
 
@@ -123,11 +137,25 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what a killed writer left anywhere below; only the folder's one writer may call it."""
-    for inner, _, names in os.walk(folder):
+    """Delete what a killed writer of this folder left; only the folder's one writer may call it.
+
+    Left alone: folders inside with a lock of their own, whose writers do the same there, and files
+    that somebody is writing.
+    """
+    for inner, folders, names in os.walk(folder):
+        if LOCK in names and Path(inner) != folder:
+            folders.clear()
+            continue
         for name in names:
-            if name.startswith(".") and name.endswith(".partial"):
-                (Path(inner) / name).unlink(missing_ok=True)
+            if name.startswith(".") and name.endswith(PARTIAL):
+                _remove_abandoned(Path(inner) / name)
+
+
+def _remove_abandoned(partial: Path) -> None:
+    # Open for writing too: without, NFS has no exclusive lock to give.
+    with contextlib.suppress(OSError), partial.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink()
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:

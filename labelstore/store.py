@@ -253,10 +253,13 @@ def open_store(
     tree: Tree = LocalTree(Path(path)) if isinstance(path, (str, Path)) else ZarrTree(path)
     attributes = tree.attributes()
     if attributes is None or attributes.get("kind") != STORE_KIND:
+        make = f"engine dump-labels --data DATA --expert RUN --out {tree.root} --all-epochs"
+        found = f"none; make one with `{make}`"
+        if attributes is not None:
+            found = "another Zarr group; give the path of a label store, or another --out"
         raise StoreNotFound(
-            f"{tree.root}: expected a label store (a Zarr group of kind {STORE_KIND!r}), found "
-            f"{'another Zarr group' if attributes else 'none'}; make one with "
-            f"`engine dump-labels --data DATA --expert RUN --out {tree.root} --all-epochs`"
+            f"{tree.root}: expected a label store (a Zarr group of kind {STORE_KIND!r}), "
+            f"found {found}"
         )
     require_format(attributes, tree.root, tree.root)
     store = LabelStore(tree, attributes)

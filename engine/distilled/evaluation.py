@@ -16,11 +16,13 @@ from typing import Any
 from engine.analysis import MEASURES
 from engine.analysis.statistics import summarise
 from engine.analysis.trials import flatten
-from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
-from engine.records import is_unclaimed, read_record, write_record
+from engine.destination import check_destination
+from engine.errors import ArtefactError, DamageError, MismatchError
+from engine.records import read_record, write_record
 
 HEAD = "evaluation.json"
 KIND = "evaluation"
+RECORDS = "students/*.json"
 AGAIN = "running the same `engine evaluate` command again makes it anew"
 
 
@@ -86,9 +88,8 @@ class EvaluationFolder:
 
     def check(self, head: Mapping[str, Any]) -> None:
         """Raise MismatchError for another evaluation here, UsageError for other files."""
+        check_destination(self.path, KIND, records=RECORDS)
         if not self.exists():
-            if not is_unclaimed(self.path):
-                raise UsageError(f"{self.path} exists and is no evaluation; choose another --out")
             return
         there = self.head()
         if there["id"] != head["id"]:
@@ -120,7 +121,7 @@ class EvaluationFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """Every student's record, by seed. Raises DamageError."""
-        files = sorted(self.path.glob("students/*.json"), key=lambda file: _seed_order(file.stem))
+        files = sorted(self.path.glob(RECORDS), key=lambda file: _seed_order(file.stem))
         return [read_record(file) for file in files]
 
 
@@ -229,7 +230,7 @@ def verify_evaluation(path: str | Path, *, progress: Any = None) -> dict[str, An
     """Check every record of an evaluation; returns ``{"ok", "checked", "problems"}``."""
     files = EvaluationFolder(path)
     problems, identity = [], None
-    every = [files.path / HEAD, *sorted(files.path.glob("students/*.json"))]
+    every = [files.path / HEAD, *sorted(files.path.glob(RECORDS))]
     for number, file in enumerate(every):
         try:
             record = files.head() if number == 0 else read_record(file)

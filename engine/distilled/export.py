@@ -9,11 +9,8 @@ export is the student that a sweep trains. Equal arguments and versions give equ
 
 from __future__ import annotations
 
-import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,27 @@ import numpy as np
 
 import beton_builder
 import labelstore
+from engine.destination import check_destination, replacing
 from engine.distilled.artefact import (
     CARD,
     KIND,
     MANIFEST,
-    check_destination,
     is_export,
     read_manifest,
-    replacing,
     require_whole,
 )
 from engine.distilled.card import write_card
-from engine.distilled.export_source import Chooser, Source
+from engine.distilled.export_account import (
+    command_of,
+    describe_export,
+    describe_plan,
+    versions_of_writers,
+)
+from engine.distilled.export_source import Source
 from engine.distilled.shard_writers import FORMATS, Rows, data_files
 from engine.errors import DamageError, MismatchError, UsageError
 from engine.records import content_id, write_bytes, write_record
+from engine.sweep.executors.trial_runner import TrialRunner
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
 from engine.sweep.planning.trial import Trial
@@ -88,7 +91,7 @@ def export_distilled(
     if format not in FORMATS:
         raise UsageError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
     out = Path(out)
-    check_destination(out)
+    check_destination(out, KIND, replaced=True)
     dataset = beton_builder.open_dataset(data)
     store = labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
     axes = {
@@ -110,16 +113,17 @@ def export_distilled(
         **identity,
         "kind": KIND,
         "id": content_id(identity),
-        "command": _command(axes, format, trial),
-        "versions": _versions(),
+        "command": command_of(axes, format, trial),
+        "versions": versions_of_writers(),
     }
     if dry_run:
-        return _plan(manifest, out, source)
+        return describe_plan(manifest, out, source)
     if is_export(out) and not force and _is_there(out, manifest):
         there = read_manifest(out)
-        return _summary("finished already", out, there, there["files"])
+        return describe_export("finished already", out, there, there["files"])
     tell = progress or no_progress
-    subset = Chooser(dataset, store, choose_arithmetic("fp32", compiled=False)).choose(trial)
+    runner = TrialRunner(dataset, store, choose_arithmetic("fp32", compiled=False))
+    subset = runner.subset_of(trial)
     with replacing(out) as folder:
         manifest = {**manifest, **source.figures(subset)}
         files = _write_data(folder, source, subset, format, tell)
@@ -127,7 +131,7 @@ def export_distilled(
         write_bytes(folder / CARD, card)
         files[CARD] = sha256(card).hexdigest()
         write_record(folder / MANIFEST, {**manifest, "files": files})
-    return _summary("exported", out, manifest, files)
+    return describe_export("exported", out, manifest, files)
 
 
 def _only_one(trials: Sequence[Trial], store: labelstore.LabelStore) -> Trial:
@@ -193,69 +197,3 @@ def _is_there(out: Path, manifest: Mapping[str, Any]) -> bool:
         f"({', '.join(differing) or 'made from other data'}). Choose another --out, or --force to "
         "replace it."
     )
-
-
-def _command(axes: Mapping[str, Any], file_format: str, trial: Trial) -> str:
-    """The command that makes the set again, as a line to paste; paths are placeholders."""
-    cell = trial.cell
-    arguments = ["engine", "export", "--data", "DATA", "--labels", "STORE", "--out", "OUT"]
-    arguments += ["--ipc", str(trial.ipc), "--expert-epoch", str(cell["expert_epoch"] or 0)]
-    usual: dict[str, Any] = {
-        "expert": None,
-        "view": "plain",
-        "codec": None,
-        "selection": "random",
-        "temperature": 1.0,
-    }
-    arguments += ["--format", file_format]
-    for name, standard in usual.items():
-        value = axes[name][0] if isinstance(axes[name], list) else axes[name]
-        if value != standard:
-            said = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-            arguments += [f"--{name}", said]
-    if axes["labels"] != ["soft"]:
-        arguments += ["--transform", axes["labels"][0]]
-    if axes["student.resolution"] is not None:
-        arguments += ["--resolution", str(axes["student.resolution"])]
-    return shlex.join([*arguments, "--subset-seed", str(trial.seeds.subset_seed)])
-
-
-def _versions() -> dict[str, str]:
-    names = ("softlabel-engine", "numpy", "pillow", "pyarrow")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _plan(manifest: Mapping[str, Any], out: Path, source: Source) -> dict[str, Any]:
-    trial = source.trial
-    side = trial.student.resolution or 0
-    pixels = trial.num_images * side * side * source.dataset.channels
-    return {
-        "plan": "export",
-        "out": str(out),
-        "id": manifest["id"],
-        "format": manifest["format"],
-        "dataset": source.dataset.name,
-        **manifest["subset"],
-        "labels": manifest["labels"],
-        "pixel_bytes": pixels,
-        "label_bytes": trial.num_images * source.dataset.num_classes * 4,
-        "command": manifest["command"],
-    }
-
-
-def _summary(
-    status: str, out: Path, manifest: Mapping[str, Any], files: Mapping[str, str]
-) -> dict[str, Any]:
-    return {
-        "status": status,
-        "distilled": str(out),
-        "id": manifest["id"],
-        "format": manifest["format"],
-        "num_images": manifest["subset"]["num_images"],
-        "num_classes": len(manifest["dataset"]["classes"]),
-        "expert_epoch": manifest["labels"]["expert_epoch"],
-        "label_entropy": manifest["figures"]["label_entropy"],
-        "files": sorted(files),
-        "file_bytes": sum((out / name).stat().st_size for name in files if (out / name).exists()),
-        "message": f"Read {out / CARD} for how it was made and how to load it.",
-    }

@@ -14,17 +14,8 @@ import beton_builder
 import labelstore
 from engine.distilled.distilled_set import mean_entropy
 from engine.distilled.label_kinds import EXACT_SUM_ERROR
-from engine.sweep.executors.trial_runner import TrialRunner
 from engine.sweep.planning.trial import Trial
 from engine.training.student import Subset
-
-
-class Chooser(TrialRunner):
-    """A sweep's runner that stops before it trains."""
-
-    def choose(self, trial: Trial) -> Subset:
-        """The images and targets that a trial's student would get."""
-        return self._subset_of(trial)
 
 
 @dataclass(frozen=True, kw_only=True)

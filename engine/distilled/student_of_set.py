@@ -125,7 +125,7 @@ class SetRunner(TrialRunner):
         self._ids = np.arange(distilled.num_images) if ids is None else ids
         self._inputs: Tensor | None = None
 
-    def _subset_of(self, trial: Trial) -> Subset:
+    def subset_of(self, trial: Trial) -> Subset:
         if trial.dataset.id != self.dataset.id:
             raise MismatchError(
                 f"{self.dataset.path} changed while the set was evaluated: expected dataset "

@@ -14,16 +14,18 @@ from typing import Any
 import beton_builder
 from engine.analysis.trials import flatten
 from engine.configuration import load_configuration
+from engine.destination import foreign_folder, kind_of
 from engine.distilled.evaluation import EvaluationFolder
-from engine.errors import ConfigurationError, MismatchError, UsageError
+from engine.errors import ConfigurationError, MismatchError
 from engine.experiments.learned_labels import LearnedRecipe
 from engine.experiments.learned_labels.folder import MANIFEST as LEARNED
 from engine.experiments.learned_labels.folder import open_folder
 from engine.models import check_model_name
-from engine.records import is_unclaimed
+from engine.records import LOCK, is_unclaimed
 from engine.reproduction.plan import Plan, write_plan
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
+from engine.training.expert_run import KIND as EXPERT_RUN
 from engine.training.expert_run import MANIFEST as RUN
 from engine.training.expert_run import open_run
 
@@ -56,10 +58,8 @@ def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
         MismatchError: it is of another dataset, or its experts, its learned labels or the students
             of label sets are of another kind.
     """
-    if not is_unclaimed(out) and not (out / EXPERTS).is_dir():
-        raise UsageError(
-            f"{out} exists and is no reproduction (it has no {EXPERTS}/); choose another --out"
-        )
+    if not is_unclaimed(out) and not _is_reproduction(out):
+        raise foreign_folder(out, f"a reproduction (with expert runs in {EXPERTS}/)")
     for manifest in sorted(out.glob(f"{EXPERTS}/*/{RUN}")):
         _check_expert(plan, dataset, out, manifest.parent)
     for settings in plan.learned:
@@ -69,6 +69,15 @@ def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
         _check_students(plan, out, students_of(folder), int(settings["ipc"]))
     for ipc, nats in plan.derived:
         _check_students(plan, out, students_of(derived_folder(out, ipc, nats)), ipc)
+
+
+def _is_reproduction(out: Path) -> bool:
+    """Whether its first stage has begun there: an expert, or the place of one and nothing else."""
+    runs = list(out.glob(f"{EXPERTS}/*"))
+    if any(kind_of(run) == EXPERT_RUN for run in runs):
+        return True
+    nothing_else = out.is_dir() and {each.name for each in out.iterdir()} <= {LOCK, EXPERTS}
+    return nothing_else and all(map(is_unclaimed, runs))
 
 
 def learned_folder(out: Path, settings: Mapping[str, Any]) -> Path:

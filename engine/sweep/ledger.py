@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
-from engine.records import CHECKSUM, canonical_json, is_unclaimed, read_record, write_record
+from engine.destination import check_destination
+from engine.errors import ArtefactError, DamageError, MismatchError
+from engine.records import CHECKSUM, canonical_json, read_record, write_record
 
 HEAD = "sweep.json"
 
@@ -74,6 +75,7 @@ class Ledger:
 
     def check(self, dataset: Mapping[str, Any]) -> None:
         """Raise as :meth:`begin` does, without writing; ``dataset`` has its id and name."""
+        check_destination(self.path, "sweep", records="trials/*/*.json")
         if self.exists():
             old = self.head()["dataset"]
             if old["id"] != dataset["id"]:
@@ -81,8 +83,6 @@ class Ledger:
                     f"{self.path} holds trials on dataset {old['id']} ({old['name']}), not on "
                     f"{dataset['id']} ({dataset['name']}); choose another --out"
                 )
-        elif not is_unclaimed(self.path):
-            raise UsageError(f"{self.path} exists and is no sweep; choose another --out")
 
     def is_done(self, trial_id: str) -> bool:
         """Whether a trial finished well; a damaged or failed record counts as not."""

@@ -20,6 +20,8 @@ from engine.errors import UsageError
 from engine.models import build_model, check_model_name
 from engine.records import sole_writer
 from engine.training.expert_run import (
+    KIND,
+    check_place,
     check_same_normalisation,
     create_run,
 )
@@ -67,8 +69,9 @@ def train_expert(
     recipe = _resolve_recipe(dataset, config, model, epochs, lr, hold_out, overrides, seed)
     manifest = _manifest(dataset, recipe, seed)
     dataset.split("train")
+    check_place(Path(out))  # before a lock lies in it
     if dry_run:
-        return _plan(dataset, recipe, Path(out), manifest, processes)
+        return _plan(dataset, recipe, Path(out), manifest, processes, force=force)
     refuse_launchers()
     with sole_writer(Path(out)):
         run = create_run(Path(out), manifest, force=force)
@@ -138,7 +141,7 @@ def _resolve_recipe(
 
 def _manifest(dataset: beton_builder.Dataset, recipe: ExpertRecipe, seed: int) -> dict[str, Any]:
     return {
-        "kind": "expert-run",
+        "kind": KIND,
         "format": 1,
         "parents": [dataset.id],
         "dataset": {
@@ -173,9 +176,11 @@ def _plan(
     out: Path,
     manifest: dict[str, Any],
     processes: int,
+    *,
+    force: bool,
 ) -> dict[str, Any]:
     done: list[int] = []
-    if (out / "manifest.json").exists():
+    if (out / "manifest.json").exists() and not force:
         done = create_run(out, manifest, force=False).epochs()
     model = build_model(
         recipe.model,

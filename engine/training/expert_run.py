@@ -18,17 +18,14 @@ from typing import Any
 from torch import Tensor
 
 from beton_builder import Dataset
-from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
-from engine.records import (
-    content_id,
-    file_sha256,
-    is_unclaimed,
-    read_record,
-    write_record,
-)
+from engine.destination import check_destination
+from engine.errors import ArtefactError, DamageError, MismatchError
+from engine.records import content_id, file_sha256, read_record, write_record
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 
+KIND = "expert-run"
 MANIFEST = "manifest.json"
+RECORDS = "checkpoints/epoch_*.json"
 ANEW = "train that run anew: the same `engine train-expert` command with --force"
 
 
@@ -63,9 +60,7 @@ class ExpertRun:
 
     def epochs(self) -> list[int]:
         """Complete epochs, in order, without a gap: 0 … last."""
-        found = sorted(
-            int(p.stem.removeprefix("epoch_")) for p in self.path.glob("checkpoints/epoch_*.json")
-        )
+        found = sorted(int(p.stem.removeprefix("epoch_")) for p in self.path.glob(RECORDS))
         return [epoch for position, epoch in enumerate(found) if position == epoch]
 
     def record(self, epoch: int) -> dict[str, Any]:
@@ -133,6 +128,11 @@ def _span(epochs: list[int]) -> str:
     return f"epochs 0 to {epochs[-1]}" if epochs else "none"
 
 
+def check_place(path: Path) -> None:
+    """Raise UsageError where something other than an expert run lies, which says what it is."""
+    check_destination(path, KIND, records=RECORDS)
+
+
 def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRun:
     """Make a run's folder, or open it when it has the same identity.
 
@@ -145,6 +145,7 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
     if "whitening" in manifest["dataset"]:
         identity["whitening"] = manifest["dataset"]["whitening"]
     manifest = {**manifest, "id": content_id(identity)}
+    check_place(path)
     if (path / MANIFEST).exists():
         if not force:
             run = open_run(path)
@@ -157,8 +158,6 @@ def create_run(path: Path, manifest: dict[str, Any], *, force: bool) -> ExpertRu
             )
         # Checkpoints first: without them a new manifest describes a run that has not begun.
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
-    elif not is_unclaimed(path):
-        raise UsageError(f"{path} exists and is no expert run; choose another --out")
     write_record(path / MANIFEST, manifest)
     return ExpertRun(path=path, manifest=manifest)
 
@@ -212,7 +211,7 @@ def open_run(path: str | Path) -> ExpertRun:
             f"run `engine train-expert --data DATA --out {path}` first"
         )
     manifest = read_record(path / MANIFEST)
-    if manifest.get("kind") != "expert-run":
+    if manifest.get("kind") != KIND:
         raise ArtefactError(f"{path} holds a {manifest.get('kind')}, expected an expert run")
     return ExpertRun(path=path, manifest=manifest)
 
@@ -223,7 +222,7 @@ def run_info(path: str | Path) -> dict[str, Any]:
     epochs = run.epochs()
     rows = [{"epoch": epoch, **run.record(epoch)["metrics"]} for epoch in epochs]
     return {
-        "kind": "expert-run",
+        "kind": KIND,
         "path": str(run.path),
         "id": run.id,
         "dataset": run.manifest["dataset"]["name"],
@@ -244,8 +243,8 @@ def verify_run(path: str | Path, *, progress: Any = None) -> dict[str, Any]:
     try:
         run = open_run(path)
     except DamageError as error:
-        return {"kind": "expert-run", "ok": False, "checked": 1, "problems": [str(error)]}
-    records = sorted(path.glob("checkpoints/epoch_*.json"))
+        return {"kind": KIND, "ok": False, "checked": 1, "problems": [str(error)]}
+    records = sorted(path.glob(RECORDS))
     for position, file in enumerate(records):
         epoch = int(file.stem.removeprefix("epoch_"))
         problems += _verify_epoch(run, epoch, last=position == len(records) - 1)
@@ -255,7 +254,7 @@ def verify_run(path: str | Path, *, progress: Any = None) -> dict[str, Any]:
     if gap:
         problems.append(f"{path}: the records have a gap before their last {gap} epochs")
     return {
-        "kind": "expert-run",
+        "kind": KIND,
         "path": str(path),
         "ok": not problems,
         "checked": len(records) + 1,

@@ -6,6 +6,7 @@ import json
 
 import labelstore_cases as cases
 import pytest
+import zarr
 
 import labelstore
 from labelstore.layout import group_document
@@ -137,6 +138,18 @@ def test_a_folder_or_file_of_something_else_is_not_written_into(tmp_path):
         with pytest.raises(labelstore.StoreNotFound, match="another --out"):
             create(path)
     assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_zarr_group_of_somebody_else_is_no_damaged_store(tmp_path):
+    group = zarr.open_group(tmp_path / "s", mode="w", attributes={"title": "sea ice"})
+    group.create_array("thickness", shape=(3,), dtype="float32")
+    before = cases.bytes_of(tmp_path / "s")
+    for given in (tmp_path / "s", zarr.storage.LocalStore(tmp_path / "s")):
+        with pytest.raises(labelstore.StoreNotFound, match="found another Zarr group"):
+            labelstore.open_store(given)
+    with pytest.raises(labelstore.StoreNotFound, match="another --out"):
+        create(tmp_path / "s")
+    assert cases.bytes_of(tmp_path / "s") == before
 
 
 def test_a_lost_identity_is_only_made_again_for_the_same_dataset(tmp_path):

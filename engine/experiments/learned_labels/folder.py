@@ -24,18 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
-from engine.records import (
-    content_id,
-    file_sha256,
-    is_unclaimed,
-    read_record,
-    write_bytes,
-    write_record,
-)
+from engine.destination import check_destination
+from engine.errors import ArtefactError, DamageError, MismatchError
+from engine.records import content_id, file_sha256, read_record, write_bytes, write_record
 
 KIND = "learned-labels"
 MANIFEST, RESULT, COMPARISON = "manifest.json", "result.json", "comparison.json"
+RECORDS = "steps/step_*.json"
 FILES = ("labels.npz", "distilled.npz")
 ANEW = "learn these labels anew: the same `engine learn-labels` command with --force"
 AGAIN = "run the same `engine learn-labels` command again"
@@ -55,9 +50,7 @@ class LearnedFolder:
 
     def steps(self) -> list[int]:
         """Outer steps that a record was written after, in order."""
-        return sorted(
-            int(p.stem.removeprefix("step_")) for p in self.path.glob("steps/step_*.json")
-        )
+        return sorted(int(p.stem.removeprefix("step_")) for p in self.path.glob(RECORDS))
 
     def record(self, step: int) -> dict[str, Any]:
         """The record of a checkpoint: ``checkpoint`` (SHA-256), ``history``, ``environment``."""
@@ -146,6 +139,11 @@ def write_npz(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def check_place(path: Path) -> None:
+    """Raise UsageError where something other than learned labels lies, which says what it is."""
+    check_destination(path, KIND, records=RECORDS)
+
+
 def create_folder(path: Path, manifest: dict[str, Any], *, force: bool) -> LearnedFolder:
     """Make a folder of learned labels, or open it when it has the same identity.
 
@@ -156,6 +154,7 @@ def create_folder(path: Path, manifest: dict[str, Any], *, force: bool) -> Learn
     dataset = {key: manifest["dataset"][key] for key in ("id", "mean", "std", "whitening")}
     identity = {key: manifest[key] for key in ("recipe", "seed", "teacher")}
     manifest = {**manifest, "id": content_id(identity | {"dataset": dataset})}
+    check_place(path)
     if (path / MANIFEST).exists():
         if not force:
             folder = open_folder(path)
@@ -166,25 +165,12 @@ def create_folder(path: Path, manifest: dict[str, Any], *, force: bool) -> Learn
                 f"{manifest['id']} ({_difference(folder.manifest, manifest)}). "
                 "Choose another --out, or --force to replace them."
             )
-        _require_learned(path)
         # Steps first: without them a new manifest describes labels that nobody began to learn.
         shutil.rmtree(path / "steps", ignore_errors=True)
         for name in (RESULT, COMPARISON, *FILES):
             (path / name).unlink(missing_ok=True)
-    elif not is_unclaimed(path):
-        raise UsageError(f"{path} exists and holds no learned labels; choose another --out")
     write_record(path / MANIFEST, manifest)
     return LearnedFolder(path=path, manifest=manifest)
-
-
-def _require_learned(path: Path) -> None:
-    """Raise UsageError where a manifest, damaged or not, is that of another kind of artefact."""
-    says_so = f'"kind": "{KIND}"'.encode() in (path / MANIFEST).read_bytes()
-    if not says_so and not (path / "steps").is_dir():
-        raise UsageError(
-            f"{path} holds no learned labels, and --force would replace what is there; choose "
-            "another --out"
-        )
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -240,7 +226,7 @@ def verify_learned(
     except DamageError as error:
         return {"kind": KIND, "ok": False, "checked": 1, "problems": [str(error)]}
     problems: list[str] = []
-    records = sorted(path.glob("steps/step_*.json"))
+    records = sorted(path.glob(RECORDS))
     for position, file in enumerate(records):
         problems += _problems_of(functools.partial(read_record, file))
         if progress:

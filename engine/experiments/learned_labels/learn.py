@@ -24,7 +24,7 @@ import beton_builder
 import labelstore
 from engine.configuration import load_configuration
 from engine.errors import UsageError
-from engine.experiments.learned_labels.folder import LearnedFolder, create_folder
+from engine.experiments.learned_labels.folder import LearnedFolder, check_place, create_folder
 from engine.experiments.learned_labels.initial import (
     ExpertEpoch,
     find_expert_epoch,
@@ -97,6 +97,7 @@ def learn_labels(
     if compare is not None:  # before hours of learning
         labelstore.open_store(compare, dataset_id=dataset.id, classes=dataset.classes).view(expert)
     manifest = _manifest(dataset, recipe, seed, teacher, ids)
+    check_place(Path(out))  # before a lock lies in it
     keep_freed_memory()
     if dry_run:
         return _plan(dataset, recipe, Path(out), manifest, ids, begin, force=force)

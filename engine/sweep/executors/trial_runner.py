@@ -116,7 +116,7 @@ class TrialRunner:
         environment = self.arithmetic.describe()
         try:
             started = time.perf_counter()
-            subset = self._subset_of(trial)
+            subset = self.subset_of(trial)
             trainer, evaluate = self._trainer_of(trial), self._evaluation_of(trial)
             setup = time.perf_counter() - started
             outcome = trainer.train(subset, trial.student, trial.seeds, evaluate, progress=progress)
@@ -156,7 +156,8 @@ class TrialRunner:
             ),
         )
 
-    def _subset_of(self, trial: Trial) -> Subset:
+    def subset_of(self, trial: Trial) -> Subset:
+        """The images and targets that a trial's student gets; MismatchError: of other data."""
         if trial.dataset.id != self.dataset.id:
             raise MismatchError(
                 f"trial {trial.id} is of dataset {trial.dataset.id}, but {self.dataset.path} is "

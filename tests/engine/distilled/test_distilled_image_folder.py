@@ -15,11 +15,6 @@ from engine.errors import ArtefactError, DamageError, MismatchError
 from engine.loading import load_resident
 
 
-@pytest.fixture(scope="module")
-def dataset(small_data: Path) -> beton_builder.Dataset:
-    return beton_builder.open_dataset(small_data)
-
-
 def write_folder(root: Path, folders, pixels) -> list[str]:
     names = []
     for number, image in enumerate(pixels.images_nhwc):

@@ -9,21 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from distilled_cases import Pixels, make_pixels, normalised
+from distilled_cases import Pixels, normalised
 
 import beton_builder
 from engine.distilled import open_distilled
 from engine.errors import ArtefactError, DamageError, MismatchError
-
-
-@pytest.fixture(scope="module")
-def dataset(small_data: Path) -> beton_builder.Dataset:
-    return beton_builder.open_dataset(small_data)
-
-
-@pytest.fixture
-def pixels() -> Pixels:
-    return make_pixels()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from PIL import Image
 import beton_builder
 import engine
 from engine.errors import ConfigurationError, MismatchError, TrainingDiverged, UsageError
+from engine.records import sole_writer
 from engine.reproduction import label_sets, run
 
 TINY: dict[str, Any] = {
@@ -102,9 +103,21 @@ def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "cat.jpg").write_bytes(b"a cat")
-    with pytest.raises(UsageError, match=r"photos exists and is no reproduction.*another --out"):
+    with pytest.raises(UsageError, match=r"at .*photos, found other files.*another --out"):
         engine.reproduce(small_data, photos, scale=scale_of(tmp_path))
     assert [file.name for file in photos.iterdir()] == ["cat.jpg"]
+
+
+def test_what_another_command_writes_inside_it_is_left_alone(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """An expert that is trained by hand has begun there, and has a manifest half written."""
+    run = tmp_path / "out" / "experts" / "seed-0"
+    with sole_writer(run):
+        (run / ".manifest.json.x1.partial").write_text("{")
+        with pytest.raises(UsageError, match=r"another process is writing .*seed-0"):
+            engine.reproduce(small_data, tmp_path / "out", scale=scale_of(tmp_path), workers=1)
+        assert (run / ".manifest.json.x1.partial").read_text() == "{"
 
 
 @pytest.mark.usefixtures("no_expert")

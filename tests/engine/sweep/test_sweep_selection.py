@@ -59,7 +59,7 @@ def chosen_by(dataset: beton_builder.Dataset, trial: Trial, *members: tuple[str,
 
 
 def seen_by(runner: TrialRunner, trial: Trial) -> list[int]:
-    return runner._subset_of(trial).ids.tolist()
+    return runner.subset_of(trial).ids.tolist()
 
 
 @pytest.mark.parametrize("name", ["difficulty:2", "stratified", "k-centre", "herding"])
@@ -188,7 +188,7 @@ def test_a_trial_scored_by_another_checkpoint_fails_and_says_so(dataset, store, 
         assert record["status"] == "failed"
         assert reason in record["error"]
         with pytest.raises(MismatchError, match=reason):
-            runner._subset_of(trial)
+            runner.subset_of(trial)
 
 
 def test_one_subset_serves_every_seed_where_the_seed_has_no_influence(dataset, store) -> None:

@@ -183,7 +183,7 @@ def test_a_student_sees_whitened_images_where_the_dataset_says_so(
     assert set(plain.parents["normalisation"]) == {"mean", "std"}
     runner = TrialRunner(whitened, None, choose_arithmetic("fp32"))
     assert runner.run(trial, lambda *_: None)["status"] == "done"
-    images = runner._subset_of(trial).images_nchw
+    images = runner.subset_of(trial).images_nchw
     seen = runner._trainer_of(trial).network.normalise(images).numpy()
     whitening = whitened.whitening()
     flat = images.permute(0, 2, 3, 1).numpy() / 255 - whitening.centre_hwc

@@ -148,6 +148,8 @@ def test_other_options_are_refused_naming_both_runs_unless_forced(
     first = train(small_data, tmp_path / "run", epochs=1)
     with pytest.raises(MismatchError, match=rf"{first['id']}.*lr: 0.01 → 0.5.*--force"):
         train(small_data, tmp_path / "run", epochs=1, lr=0.5)
+    plan = train(small_data, tmp_path / "run", epochs=1, lr=0.5, force=True, dry_run=True)
+    assert plan["epochs_done"] is None
     replaced = train(small_data, tmp_path / "run", epochs=1, lr=0.5, force=True)
     assert replaced["id"] != first["id"]
 
@@ -166,7 +168,7 @@ def test_bad_options_leave_nothing_behind(small_data: Path, tmp_path: Path) -> N
 def test_a_folder_with_something_else_is_not_overwritten(small_data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="no expert run"):
+    with pytest.raises(UsageError, match=r"found other files \(thesis\.tex\)"):
         train(small_data, tmp_path / "run", epochs=1, force=True)
     assert (tmp_path / "run" / "thesis.tex").exists()
 

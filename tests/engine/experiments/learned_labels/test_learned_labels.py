@@ -192,9 +192,9 @@ def test_other_options_are_refused_naming_what_differs(small_data: Path, tmp_pat
 def test_force_replaces_no_other_kind_of_artefact(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:
-    for artefact in (small_data, small_run):
+    for artefact, found in ((small_data, "a dataset"), (small_run, "an expert run")):
         before = (artefact / "manifest.json").read_bytes()
-        with pytest.raises(UsageError, match="holds no learned labels, and --force"):
+        with pytest.raises(UsageError, match=f"found {found}; choose another"):
             learn(small_data, artefact, steps=1, force=True)
         assert (artefact / "manifest.json").read_bytes() == before
 

@@ -1,0 +1,190 @@
+"""Where an artefact goes: what may lie there already, and how a finished folder takes its place.
+
+Commands ask before they change anything at ``--out``: only nothing, or an artefact of the kind that
+they make, may lie there, and ``--force`` does not change that. Artefacts that grow are written in
+their folder; exports and reports are written beside it and replace it as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import ArtefactError, UsageError
+from engine.records import CHECKSUM, is_unclaimed, read_record, sync_folder
+
+KINDS = {
+    "dataset": "a dataset",
+    "distilled": "a distilled set",
+    "evaluation": "an evaluation",
+    "expert-run": "an expert run",
+    "label-store": "a label store",
+    "learned-labels": "learned labels",
+    "report": "a report",
+    "sweep": "a sweep",
+}
+"""Kinds of artefacts, by the name in their identity: what a sentence calls them."""
+IDENTITIES = ("manifest.json", "sweep.json", "evaluation.json", "zarr.json")
+NAMED_FILES = 3
+
+
+def check_destination(
+    out: Path, kind: str, *, records: str | None = None, replaced: bool = False
+) -> None:
+    """Refuse a place where anything but an artefact of a kind lies, however damaged or unfinished.
+
+    Args:
+        out: where an artefact shall be written; nothing is touched.
+        kind: of ``KINDS``.
+        records: glob of further records of such an artefact. Where its identity is too damaged to
+            say its kind, a whole one of them does.
+        replaced: what lies there will go as a whole, so not even a lock may lie in an empty folder.
+
+    Raises:
+        UsageError: says what lies there.
+    """
+    if is_unclaimed(out) and not (replaced and out.is_dir() and any(out.iterdir())):
+        return
+    said = kind_of(out)
+    if said is None and records and _is_damaged(out) and _has_whole(out, records):
+        said = kind
+    if said != kind:
+        raise foreign_folder(out, KINDS[kind])
+
+
+def foreign_folder(out: Path, expected: str) -> UsageError:
+    """The refusal to write something that is ``expected`` where something else lies."""
+    return UsageError(
+        f"expected {expected} or an empty place at {out}, found {_what_lies_at(out)}; choose "
+        "another --out"
+    )
+
+
+def kind_of(folder: Path) -> str | None:
+    """The kind that a folder says it is of, a key of ``KINDS``; None where it says none of them."""
+    for name in IDENTITIES:
+        try:
+            kind = _said_kind((folder / name).read_bytes())
+        except OSError:
+            continue
+        if kind in KINDS:
+            return kind
+    return None
+
+
+def _said_kind(identity: bytes) -> str | None:
+    try:
+        content = json.loads(identity)
+        kind = content.get("attributes", content).get("kind")  # a Zarr group says it there
+    except (ValueError, AttributeError, RecursionError):
+        # Damaged, but perhaps elsewhere: one blank before its name, as records are written.
+        found = re.search(rb'^ "kind": "([a-z-]+)"', identity, re.MULTILINE)
+        kind = found and found[1].decode()
+    return kind if isinstance(kind, str) else None
+
+
+def _is_damaged(folder: Path) -> bool:
+    """Whether an identity there may have been one of ours: not the whole JSON of somebody else."""
+    for name in IDENTITIES:
+        try:
+            content = json.loads((folder / name).read_bytes())
+        except OSError:
+            continue
+        except (ValueError, RecursionError):
+            return True
+        if isinstance(content, dict) and CHECKSUM in content:
+            return True
+    return False
+
+
+def _has_whole(folder: Path, records: str) -> bool:
+    for file in folder.glob(records):
+        with contextlib.suppress(ArtefactError):
+            read_record(file)
+            return True
+    return False
+
+
+def _what_lies_at(out: Path) -> str:
+    if not out.is_dir():
+        return "a file"
+    kind = kind_of(out)
+    if kind is not None:
+        return KINDS[kind]
+    names = sorted(each.name for each in out.iterdir())
+    if len(names) > NAMED_FILES:
+        names[NAMED_FILES:] = [f"{len(names) - NAMED_FILES} more"]
+    return f"other files ({', '.join(names)})"
+
+
+@contextlib.contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place as a whole when the block ends well.
+
+    A reader sees the old folder, none for the moment between two renames, or the new one; never
+    half of one. Whatever a killed writer left beside it is removed first, and an old folder that it
+    had moved away is put back.
+
+    Raises:
+        ArtefactError: the disk is full or read-only; the old folder is as it was.
+    """
+    out = out.resolve()  # what a link leads to, so that the link stays one
+    writing = out.with_name(f".{out.name}.writing-{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(out)
+        writing.mkdir()
+        yield writing
+        _swap(writing, out)
+    except OSError as error:
+        raise ArtefactError(
+            f"{out} can't be written: {error.strerror or error}. What lay there is kept; make room "
+            "(or choose another --out) and run the same command again"
+        ) from error
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _swap(new: Path, out: Path) -> None:
+    for folder in (new, *(each for each in new.rglob("*") if each.is_dir())):
+        sync_folder(folder)
+    old = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+    had_one = out.exists()
+    if had_one:
+        out.rename(old)
+    try:
+        new.rename(out)
+    except OSError:
+        if had_one:
+            old.rename(out)
+        raise
+    sync_folder(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Of writers that were killed; another one that still runs keeps its folder."""
+    for left in list(out.parent.iterdir()):
+        name, _, owner = left.name.rpartition("-")
+        ours = name in (f".{out.name}.writing", f".{out.name}.replaced") and owner.isdigit()
+        if not ours or (_is_running(int(owner)) and int(owner) != os.getpid()):
+            continue
+        if name.endswith(".replaced") and not out.exists():
+            left.rename(out)  # killed between the two renames: the old one is still whole
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
