@@ -57,8 +57,8 @@ _DRAWINGS = (
     Drawing(
         name="accuracy_over_expert_epoch",
         caption=lambda panel: (
-            "Accuracy over the expert epoch, a line per IPC. A ring marks the "
-            "best expert epoch, as the main table has it."
+            "Accuracy over the expert epoch, a line per IPC, with 95 % intervals. A ring marks "
+            "the best expert epoch, as the main table has it."
             + (" Dashed: hard labels of the same IPC." if panel.has_hard else "")
         ),
         about="best epoch",

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from engine.analysis.grid import Cell, Panel
+from engine.analysis.statistics import Summary
 from engine.report import numbers
 
 INK, GREY, HARD = "#1b1f24", "#6b7280", "#1b1f24"
@@ -81,11 +82,17 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def canvas(dataset: str, panel: Panel, measure: str, split: str, lines: str) -> tuple[Figure, Axes]:
+Bars = Literal["std", "interval"]  # the population standard deviation, or the 95 % interval
+
+
+def canvas(
+    dataset: str, panel: Panel, measure: str, split: str, lines: str, *, bars: Bars = "std"
+) -> tuple[Figure, Axes]:
     """An empty figure with its title (dataset and measure) and what its `lines` are."""
     ns = {s.n for cell in panel.cells.values() if (s := cell.summary(measure, split))}
     span = f"{min(ns)}" if len(ns) == 1 else f"{min(ns)}–{max(ns)}"
-    spread = f"mean ± population std over n = {span} runs" if max(ns) > 1 else "single runs"
+    what = "mean ± population std" if bars == "std" else "mean with its 95 % interval"
+    spread = f"{what} over n = {span} runs" if max(ns) > 1 else "single runs"
     under = ", ".join(filter(None, [numbers.settings(panel.axes), lines, spread]))
     title = f"{dataset}: {split} accuracy, {numbers.MEASURE_NAMES[measure]}"
     figure, axes = titled(title, under)
@@ -120,6 +127,7 @@ def draw_line(
     gid: str,
     label: str,
     color: str,
+    bars: Bars = "std",
     **style: Any,
 ) -> list[LineEnd]:
     """Draw one line with error bars; returns its end, or nothing where nothing was measured."""
@@ -129,12 +137,20 @@ def draw_line(
     xs = [float(x or 0) for x, _ in found]
     ys = [100 * summary.mean for _, summary in found]
     axes.plot(xs, ys, gid=gid, label=label, color=color, **style)
-    if any(summary.std for _, summary in found):
-        errors = [100 * (summary.std or 0.0) for _, summary in found]
+    errors = 100 * np.asarray([_bar(summary, bars) for _, summary in found]).T
+    if errors.any():
         axes.errorbar(
             xs, ys, yerr=errors, fmt="none", ecolor=color, elinewidth=1, capsize=2.2, zorder=2.5
         )
     return [LineEnd(x=xs[-1], y=ys[-1], label=label, colour=color)]
+
+
+def _bar(summary: Summary, bars: Bars) -> tuple[float, float]:
+    """How far a bar reaches below and above the mean, as fractions; 0 where that is not known."""
+    if bars == "std":
+        return summary.std or 0.0, summary.std or 0.0
+    low, high = numbers.interval_of(summary) or (summary.mean,) * 2
+    return max(summary.mean - low, 0.0), max(high - summary.mean, 0.0)
 
 
 def set_ticks(axes: Axes, values: Sequence[int]) -> None:
@@ -236,29 +252,6 @@ def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> lis
     for i in reversed(range(len(placed))):
         placed[i] = min(placed[i], high - (len(placed) - 1 - i) * gap)
     return placed
-
-
-def draw_key(figure: Figure, hard: bool, chosen_on: Sequence[str]) -> None:
-    """The key of the figure over expert epochs, between subtitle and axes."""
-    handles = [Line2D([], [], color=GREY, marker="o", label="soft labels")]
-    if hard:
-        handles.append(
-            Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), label="hard labels")
-        )
-    if chosen_on:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=GREY,
-                linestyle="none",
-                marker="o",
-                markersize=10,
-                markerfacecolor="none",
-                label=f"best, chosen on {' or '.join(chosen_on)}",
-            )
-        )
-    place_key(figure, handles)
 
 
 def place_key(figure: Figure, handles: Sequence[Line2D], *, right: float = LABELS_FROM) -> None:

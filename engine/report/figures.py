@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from engine.analysis.choice import choose_expert_epoch
 from engine.analysis.grid import Panel
@@ -24,11 +25,11 @@ from engine.report.figure_layout import (
     LineEnd,
     canvas,
     colours,
-    draw_key,
     draw_line,
     epoch_scale,
     house_style,
     label_ends,
+    place_key,
     set_ticks,
 )
 
@@ -138,10 +139,11 @@ def over_expert_epoch(
     """Accuracy over the expert epoch: one line per IPC (gid "ipc-N"), its best epoch ringed.
 
     The ring (gid "best-ipc-N") is at the epoch that the main table chose, which is not always the
-    top of the line; the dashed level (gid "hard-ipc-N") is that of hard labels.
+    top of the line; the dashed level (gid "hard-ipc-N") is that of hard labels. Bars are 95 %
+    intervals: whether epochs differ is what this figure is asked.
     """
     with house_style():
-        figure, axes = canvas(dataset, panel, measure, split, "soft labels by IPC")
+        figure, axes = canvas(dataset, panel, measure, split, "soft labels by IPC", bars="interval")
         ends, chosen_on = [], set()
         shades = colours(len(panel.ipcs))
         for number, ipc in enumerate(panel.ipcs):
@@ -151,6 +153,7 @@ def over_expert_epoch(
                 axes,
                 [(cell.expert_epoch, cell) for cell in cells],
                 (measure, split),
+                bars="interval",
                 gid=f"ipc-{ipc}",
                 label=f"IPC {ipc}",
                 color=colour,
@@ -189,9 +192,32 @@ def over_expert_epoch(
         axes.set_ylim(bottom=0)
         set_ticks(axes, drawn)
         axes.set_xlabel("expert epoch")
-        draw_key(figure, panel.has_hard, sorted(chosen_on))
+        _draw_key(figure, panel.has_hard, sorted(chosen_on))
         label_ends(axes, ends)
     return figure
+
+
+def _draw_key(figure: Figure, hard: bool, chosen_on: Sequence[str]) -> None:
+    """The key of the figure over expert epochs."""
+    handles = [Line2D([], [], color=GREY, marker="o", label="soft labels")]
+    if hard:
+        handles.append(
+            Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), label="hard labels")
+        )
+    if chosen_on:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle="none",
+                marker="o",
+                markersize=10,
+                markerfacecolor="none",
+                label=f"best, chosen on {' or '.join(chosen_on)}",
+            )
+        )
+    place_key(figure, handles)
 
 
 def svg(figure: Figure) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 from engine.analysis.asked import AskedCell
 from engine.analysis.grid import Panel, split_into_panels
 from engine.analysis.trials import Trial, Value
+from engine.report.claims import experiment as claims
 from engine.report.claims.claims import Judgement, judge
 from engine.report.experiments.conditions import PLAIN, key_of
 from engine.report.experiments.evidence import Evidence, evidence_of
@@ -47,7 +48,11 @@ def gather(folders: Sequence[str | Path], progress: Progress | None) -> Gathered
     evidence = evidence_of(
         results, measured(everything) or ("final", "test"), evaluated=evaluated, learned=learned
     )
+    judgements = judge(evidence)
     findings = run_experiments(evidence)
+    told = claims.finding(judgements)
+    if told is not None:
+        findings.insert(0, (claims.EXPERIMENT, told))
     taken = frozenset[Any]().union(*(finding.takes for _, finding in findings))
     # Records of different ages mention different axes and mean the same.
     places: list[Trial | AskedCell] = [*results.trials, *results.asked]
@@ -63,7 +68,7 @@ def gather(folders: Sequence[str | Path], progress: Progress | None) -> Gathered
         panels=panels,
         everything=everything,
         cards=headline(evidence, [panel for panel in panels if panel.has_runs]),
-        judgements=judge(evidence),
+        judgements=judgements,
     )
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engine.analysis.statistics import Difference, Summary
+from engine.analysis.statistics import NO_WIDTH, Difference, Summary
 from engine.analysis.trials import MEASURES, Value
 
 NOT_MEASURED = "—"
 NOT_RUN = "not run"
 NOT_ASKED = "·"
 FAILED = "failed"
+NO_SCATTER = "n/a, no scatter"
+"""In place of an interval without width: equal runs say nothing of chance, so it is not known."""
 
 MEASURE_NAMES: Mapping[str, str] = dict(
     zip(
@@ -48,8 +50,11 @@ def accuracy_in_full(summary: Summary) -> str:
         text += f" ({percent(summary.std_within, 2)} within subsets, "
         text += f"{percent(summary.std_between, 2)} between {summary.units})"
     text += f", n = {summary.n}"
-    if summary.ci_low is not None and summary.ci_high is not None:
-        text += f", 95 % CI {percent(summary.ci_low, 2)} to {percent(summary.ci_high, 2)}"
+    ends = interval_of(summary)
+    if is_without_scatter(summary):
+        text += f", 95 % CI {NO_SCATTER}"
+    elif ends is not None:
+        text += f", 95 % CI {percent(ends[0], 2)} to {percent(ends[1], 2)}"
         if summary.units != summary.n:
             text += f" from {summary.units} subsets"
     return text
@@ -62,18 +67,52 @@ def gain(found: Difference | None) -> str:
 
 def gain_with_interval(found: Difference) -> str:
     """A difference with its 95 % interval, in points: "+10.5 (9.8 to 11.2)"."""
-    if found.ci_low is None or found.ci_high is None:
-        return gain(found)
-    return f"{gain(found)} ({signed(100 * found.ci_low)} to {signed(100 * found.ci_high)})"
+    if is_without_scatter(found):
+        return f"{gain(found)} ({NO_SCATTER})"
+    ends = interval_of(found)
+    return gain(found) + (f" ({signed(100 * ends[0])} to {signed(100 * ends[1])})" if ends else "")
 
 
 def gain_in_full(found: Difference) -> str:
     """The tooltip of a difference: two decimals, the interval and whether runs were paired."""
     text = f"{signed(100 * found.mean, 2)} percentage points"
-    if found.ci_low is not None and found.ci_high is not None:
-        text += f", 95 % CI {signed(100 * found.ci_low, 2)} to {signed(100 * found.ci_high, 2)}"
+    ends = interval_of(found)
+    if is_without_scatter(found):
+        text += f", 95 % CI {NO_SCATTER}"
+    elif ends is not None:
+        text += f", 95 % CI {signed(100 * ends[0], 2)} to {signed(100 * ends[1], 2)}"
     pairs = "1 pair" if found.n == 1 else f"{found.n} pairs"
     return text + (f", {pairs} of equal seeds" if found.paired else ", no shared seeds")
+
+
+def interval_of(found: Summary | Difference | None) -> tuple[float, float] | None:
+    """The ends of an interval that says something: there is one, and it has a width."""
+    return None if found is None else ends_of(found.ci_low, found.ci_high)
+
+
+def is_without_scatter(found: Summary | Difference) -> bool:
+    """Whether several runs agree to the last digit, which leaves their interval no width."""
+    return has_no_width(found.ci_low, found.ci_high)
+
+
+def ends_of(low: float | None, high: float | None) -> tuple[float, float] | None:
+    """Both ends of an interval that is known and has a width; None of any other."""
+    if low is None or high is None or has_no_width(low, high):
+        return None
+    return low, high
+
+
+def has_no_width(low: float | None, high: float | None) -> bool:
+    """Whether both ends are known and the same."""
+    return low is not None and high is not None and high - low < NO_WIDTH
+
+
+def interval_in_words(low: float | None, high: float | None) -> str:
+    """The interval of an accuracy in percent: "14.1–14.9", or why there is none."""
+    if has_no_width(low, high):
+        return NO_SCATTER
+    ends = ends_of(low, high)
+    return NOT_MEASURED if ends is None else f"{percent(ends[0])}–{percent(ends[1])}"
 
 
 def signless(value: float, decimals: int = 1) -> str:

@@ -15,6 +15,7 @@ from engine.analysis.choice import choose_as_the_papers, choose_expert_epoch
 from engine.analysis.grid import Panel, missing_runs
 from engine.analysis.statistics import Difference, Summary
 from engine.analysis.trials import MEASURES, Seeds, Trial
+from engine.report import numbers
 from engine.report.sweeps import Results
 
 Row = dict[str, Any]
@@ -187,17 +188,26 @@ def _trial_order(trial: Trial) -> tuple[Any, ...]:
 
 
 def summary_columns(prefix: str, summary: Summary | None) -> Row:
-    """Mean, spread and interval as columns; None for all where nothing was measured."""
-    keys = ("mean", "std", "std_within", "std_between", "ci_low", "ci_high")
-    return {f"{prefix}_{key}": getattr(summary, key) if summary else None for key in keys}
+    """Mean, spread and interval as columns; None for all where nothing was measured.
+
+    None for the interval alone where equal runs leave it no width: `std` is then 0.
+    """
+    keys = ("mean", "std", "std_within", "std_between")
+    low, high = numbers.interval_of(summary) or (None, None)
+    return {
+        **{f"{prefix}_{key}": getattr(summary, key) if summary else None for key in keys},
+        f"{prefix}_ci_low": low,
+        f"{prefix}_ci_high": high,
+    }
 
 
 def difference_columns(prefix: str, found: Difference | None) -> Row:
-    """A difference, its interval and its pairs as columns."""
+    """A difference, its interval (None without a width) and its pairs as columns."""
+    low, high = numbers.interval_of(found) or (None, None)
     return {
         f"{prefix}_mean": found.mean if found else None,
-        f"{prefix}_ci_low": found.ci_low if found else None,
-        f"{prefix}_ci_high": found.ci_high if found else None,
+        f"{prefix}_ci_low": low,
+        f"{prefix}_ci_high": high,
         f"{prefix}_pairs": found.n if found and found.paired else 0,
     }
 

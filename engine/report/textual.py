@@ -27,12 +27,12 @@ def to_markdown(tables: Sequence[tuple[str, Table]]) -> str:
     for heading, table in tables:
         body = [[_bold(e.text, e.style) for e in row] for row in table.rows]
         lines = [
-            _line([_escaped(name) for name in column_names(table)]),
+            _line([escaped(name) for name in column_names(table)]),
             _line([":--" if words else "--:" for words in table.word_columns]),
             *(_line(row) for row in body),
         ]
-        legend = [_escaped(text) for text in table.legend]
-        parts.append("\n".join([f"## {_escaped(heading)}", "", *lines, "", *_spaced(legend)]))
+        legend = [escaped(text) for text in table.legend]
+        parts.append("\n".join([f"## {escaped(heading)}", "", *lines, "", *_spaced(legend)]))
     return "\n".join(parts)
 
 
@@ -78,10 +78,10 @@ def _line(fields: Sequence[str]) -> str:
 
 
 def _bold(text: str, style: str) -> str:
-    return f"**{_escaped(text)}**" if "best" in style.split() and text else _escaped(text)
+    return f"**{escaped(text)}**" if "best" in style.split() and text else escaped(text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Markdown that shows `text` itself: no markup, no HTML, one line."""
     for sign in "\\`*_[]|":
         text = text.replace(sign, f"\\{sign}")

@@ -6,10 +6,13 @@ Epochs are chosen on validation where there is a choice; all comparisons are on 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from engine.analysis.choice import choose_expert_epoch
 from engine.analysis.statistics import summarise
-from engine.report.claims.verdict import Comparison, Expected, Values, compare
+from engine.report import numbers
+from engine.report.claims.comparisons import Comparison, Expected, compare
+from engine.report.claims.runs import Runs
 from engine.report.experiments.conditions import Condition, only_step
 from engine.report.experiments.evidence import Evidence, of_first_expert
 
@@ -22,8 +25,8 @@ def against(
     expected: Expected,
 ) -> Iterator[Comparison]:
     """Each condition less the baseline."""
-    cells = {in_words(each): values_of(each, evidence) for each in conditions}
-    for each in compare({**cells, name: values_of(baseline, evidence)}, name, expected):
+    cells = {in_words(each): runs_of(each, evidence) for each in conditions}
+    for each in compare({**cells, name: runs_of(baseline, evidence)}, name, expected):
         yield renamed(each, f"{each.what}, less {name}")
 
 
@@ -59,12 +62,12 @@ def by_epoch(conditions: Iterable[Condition]) -> dict[int, Condition]:
     return {each.epoch: each for each in conditions if each.epoch is not None}
 
 
-def over_epochs(evidence: Evidence, ipc: int) -> dict[int, Values]:
-    """The first expert's plain soft labels by epoch: accuracies by seeds."""
+def over_epochs(evidence: Evidence, ipc: int) -> dict[int, Runs]:
+    """The first expert's plain soft labels by epoch."""
     return {
-        epoch: values
+        epoch: runs
         for epoch, each in sorted(by_epoch(plain_soft(evidence, ipc)).items())
-        if (values := values_of(each, evidence))
+        if (runs := runs_of(each, evidence))
     }
 
 
@@ -87,9 +90,13 @@ def epochs_compared(
         yield renamed(each, f"{each.what}, less epoch {worse}")
 
 
-def values_of(condition: Condition | None, evidence: Evidence) -> Values:
-    """Accuracies (fractions) of a condition's runs by seeds; none where there is no condition."""
-    return {} if condition is None else condition.cell.values(*evidence.of)
+def runs_of(
+    condition: Condition | None, evidence: Evidence, of: tuple[str, str] | None = None
+) -> Runs:
+    """A condition's runs with the accuracy that the report is about, or with another measure's."""
+    if condition is None:
+        return Runs(values={}, cell=None)
+    return Runs(values=condition.cell.values(*(of or evidence.of)), cell=condition.cell)
 
 
 def in_words(condition: Condition) -> str:
@@ -110,29 +117,26 @@ def place(condition: Condition) -> str:
 
 def renamed(comparison: Comparison, what: str) -> Comparison:
     """The same comparison under another name."""
-    return Comparison(what=what, difference=comparison.difference, expected=comparison.expected)
+    return replace(comparison, what=what)
 
 
-def percent(values: Values, like: Values | None = None) -> str:
+def percent(runs: Runs, like: Runs | None = None) -> str:
     """`14.3 ± 0.4 %`; of the seeds that are in `like` too, where any is."""
-    kept = [value for seeds, value in values.items() if like is None or seeds in like]
-    found = summarise(kept or list(values.values()))
-    if found is None:
-        return "not run"
-    spread = "" if found.std is None else f" ± {100 * found.std:.1f}"
-    return f"{100 * found.mean:.1f}{spread} %"
+    kept = [v for seeds, v in runs.values.items() if like is None or seeds in like.values]
+    found = summarise(kept or list(runs.values.values()))
+    return "not run" if found is None else f"{numbers.accuracy(found)} %"
 
 
-def series(at: str, cells: dict[int, Values]) -> str:
+def series(at: str, cells: dict[int, Runs]) -> str:
     """`IPC 1: epoch 4 9.2 ± 0.3 %, epoch 7 …`."""
-    return f"{at}: " + ", ".join(f"epoch {e} {percent(values)}" for e, values in cells.items())
+    return f"{at}: " + ", ".join(f"epoch {epoch} {percent(of)}" for epoch, of in cells.items())
 
 
 def shares(at: str, conditions: Iterable[Condition], whole: Condition, evidence: Evidence) -> str:
     """How much of the whole labels' accuracy each condition reaches, over shared seeds."""
-    base, parts = values_of(whole, evidence), []
+    base, parts = runs_of(whole, evidence).values, []
     for each in conditions:
-        own = values_of(each, evidence)
+        own = runs_of(each, evidence).values
         shared = [seeds for seeds in own if base.get(seeds)]
         if shared:
             share = sum(own[s] for s in shared) / sum(base[s] for s in shared)

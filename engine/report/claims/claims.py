@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from engine.report.claims import budget_claims, label_claims
-from engine.report.claims.registry import Judgement, judge
+from engine.report.claims import (
+    budget_claims,
+    epoch_claims,
+    image_claims,
+    label_claims,
+    student_claims,
+)
+from engine.report.claims.registry import TESTS, Judgement, judge
 
-__all__ = ["Judgement", "budget_claims", "judge", "label_claims"]
+__all__ = [
+    "TESTS",
+    "Judgement",
+    "budget_claims",
+    "epoch_claims",
+    "image_claims",
+    "judge",
+    "label_claims",
+    "student_claims",
+]

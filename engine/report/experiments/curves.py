@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from engine.report import numbers
-from engine.report.experiments.comparison import Series, Variant, baseline_summary
+from engine.report.experiments.series import Series, Variant, baseline_summary
 from engine.report.figure_layout import (
     GREY,
     MARKERS,

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from engine.report.experiments.comparison import Series, baseline_summary
 from engine.report.experiments.curves import DASHES, count_of_runs, epochs_named, few
+from engine.report.experiments.series import Series, baseline_summary
 from engine.report.figure_layout import (
     FIGURE_INCHES,
     GREY,

@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 
 from engine.report import numbers
 from engine.report.entries import Entry, Table, accuracy_entry
-from engine.report.experiments.comparison import (
+from engine.report.experiments.comparison import compared
+from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
+from engine.report.experiments.series import (
     Series,
     Variant,
-    compared,
     everything_of,
     measured_only,
     paired_means,
     series_of,
 )
-from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
-from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.experiments.words import telling
 from engine.report.tables import Row, summary_columns, trial_ids
 

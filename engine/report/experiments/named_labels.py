@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.report import numbers
-from engine.report.experiments.comparison import (
+from engine.report.experiments.comparison import compared
+from engine.report.experiments.conditions import Condition, steps_of
+from engine.report.experiments.dots import draw_dots
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.series import (
     Series,
-    compared,
     everything_of,
     measured_only,
     series_of,
     variants_of,
 )
-from engine.report.experiments.conditions import Condition, steps_of
-from engine.report.experiments.dots import draw_dots
-from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.words import at, change, telling
 
 STRUCTURE = (

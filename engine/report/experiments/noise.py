@@ -10,18 +10,18 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from engine.report.experiments.comparison import (
+from engine.report.experiments.comparison import compared
+from engine.report.experiments.conditions import Condition, only_step
+from engine.report.experiments.curves import Curve, Plot, curves_of, draw_curves, under
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.series import (
     Series,
-    compared,
     everything_of,
     measured_only,
     series_of,
     variants_of,
 )
-from engine.report.experiments.conditions import Condition, only_step
-from engine.report.experiments.curves import Curve, Plot, curves_of, draw_curves, under
-from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.words import at, change, telling
 
 NAME = "noise-lowest-entropy"

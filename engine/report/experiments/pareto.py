@@ -119,11 +119,7 @@ def _table(
     rows, flat = [], []
     for point in points:
         cell = at[point.ipc, point.expert_epoch].cell
-        interval = (
-            numbers.NOT_MEASURED
-            if point.low is None or point.high is None
-            else f"{numbers.percent(point.low)}–{numbers.percent(point.high)}"
-        )
+        interval = numbers.interval_in_words(point.low, point.high)
         rows.append(
             (
                 Entry(text=str(point.ipc)),
@@ -166,12 +162,13 @@ def _table(
 
 
 def _row(point: ParetoPoint, trials: str) -> Row:
+    low, high = numbers.ends_of(point.low, point.high) or (None, None)
     return {
         "ipc": point.ipc,
         "expert_epoch": point.expert_epoch,
         "accuracy_mean": point.mean,
-        "accuracy_ci_low": point.low,
-        "accuracy_ci_high": point.high,
+        "accuracy_ci_low": low,
+        "accuracy_ci_high": high,
         "best_of_ipc_share": point.share,
         "on_front": point.on_front,
         "on_front_share": point.front_share,

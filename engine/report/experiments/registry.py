@@ -1,8 +1,10 @@
-"""Every experiment that a report knows, in the order of its page."""
+"""Every experiment that a report knows, in the order of its page.
+
+The papers' claims, which are judged once for the whole report, stand before them (`gathered`).
+"""
 
 from __future__ import annotations
 
-from engine.report.claims import experiment as claims
 from engine.report.experiments import (
     baseline,
     expert_quality,
@@ -27,7 +29,6 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    claims.EXPERIMENT,
     worth.EXPERIMENT,
     baseline.EXPERIMENT,
     expert_quality.EXPERIMENT,

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.report import numbers
-from engine.report.experiments.comparison import (
-    Series,
-    Variant,
-    compared,
-    everything_of,
-    measured_only,
-    series_of,
-)
+from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, is_student_axis
 from engine.report.experiments.dots import draw_dots
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.learning_rate import AXES as RATES
+from engine.report.experiments.series import (
+    Series,
+    Variant,
+    everything_of,
+    measured_only,
+    series_of,
+)
 from engine.report.experiments.words import at, change, telling
 
 AUGMENTATION = "student.augmentation"

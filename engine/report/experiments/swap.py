@@ -9,19 +9,19 @@ from matplotlib.figure import Figure
 
 from engine.analysis.statistics import Summary, summarise
 from engine.report import numbers
-from engine.report.experiments.comparison import (
+from engine.report.experiments.comparison import compared
+from engine.report.experiments.conditions import Condition, only_step, subset_of
+from engine.report.experiments.curves import Curve, Plot, Point, draw_curves, few, under
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.series import (
     Series,
     Variant,
-    compared,
     everything_of,
     measured_only,
     series_of,
     variants_of,
 )
-from engine.report.experiments.conditions import Condition, only_step, subset_of
-from engine.report.experiments.curves import Curve, Plot, Point, draw_curves, few, under
-from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.words import at, telling
 
 RESTORED = 0.95

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from engine.report import numbers
-from engine.report.experiments.comparison import (
+from engine.report.experiments.comparison import compared
+from engine.report.experiments.conditions import Condition
+from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
+from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
+from engine.report.experiments.heat import draw_heat
+from engine.report.experiments.series import (
     Variant,
-    compared,
     everything_of,
     measured_only,
     paired_means,
     series_of,
     variants_of,
 )
-from engine.report.experiments.conditions import Condition
-from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
-from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
-from engine.report.experiments.heat import draw_heat
 from engine.report.experiments.words import change
 
 MOST_MAPS = 3

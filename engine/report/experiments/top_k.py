@@ -7,20 +7,20 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from engine.report.experiments.comparison import (
-    Series,
-    Variant,
-    compared,
-    everything_of,
-    measured_only,
-    series_of,
-    variants_of,
-)
+from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, only_step
 from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.laws import KEPT, law_of
+from engine.report.experiments.series import (
+    Series,
+    Variant,
+    everything_of,
+    measured_only,
+    series_of,
+    variants_of,
+)
 from engine.report.experiments.words import at, change, telling
 
 

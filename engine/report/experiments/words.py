@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from engine.analysis.statistics import Difference
 from engine.report import numbers
-from engine.report.experiments.comparison import Series
+from engine.report.experiments.series import Series
 
 MOST_SERIES = 4
 """Series that a section speaks of; its table has all."""
 
-_UNKNOWN = "one run each: chance is not known"
+_SINGLE = "one run each: chance is not known"
+_EQUAL = "equal in every run: chance is not known"
 
 
 def change(found: Difference | None) -> str:
@@ -24,10 +25,11 @@ def change(found: Difference | None) -> str:
         return "can’t be compared: there is no run to compare with"
     size = f"{numbers.signless(100 * abs(found.mean))} points"
     direction = "gains" if found.mean > 0 else "loses"
-    if found.ci_low is None or found.ci_high is None:
-        return f"changes accuracy by {numbers.gain(found)} points ({_UNKNOWN})"
-    if found.ci_low > 0 or found.ci_high < 0:
-        least, most = sorted((100 * abs(found.ci_low), 100 * abs(found.ci_high)))
+    ends = numbers.interval_of(found)
+    if ends is None:
+        return f"changes accuracy by {numbers.gain(found)} points ({_unknown(found)})"
+    if ends[0] > 0 or ends[1] < 0:
+        least, most = sorted((100 * abs(ends[0]), 100 * abs(ends[1])))
         return f"{direction} {size} (95 % interval {interval(least, most)})"
     return f"shows no sure change ({numbers.gain(found)} points, 95 % interval {of(found)})"
 
@@ -38,10 +40,11 @@ def than(found: Difference | None) -> str:
         return "not compared with"
     size = f"{numbers.signless(100 * abs(found.mean))} points"
     direction = "above" if found.mean > 0 else "below"
-    if found.ci_low is None or found.ci_high is None:
+    ends = numbers.interval_of(found)
+    if ends is None:
         is_level = numbers.gain(found) == numbers.signless(0.0)
-        return f"{'level with' if is_level else f'{size} {direction}'} ({_UNKNOWN})"
-    if found.ci_low > 0 or found.ci_high < 0:
+        return f"{'level with' if is_level else f'{size} {direction}'} ({_unknown(found)})"
+    if ends[0] > 0 or ends[1] < 0:
         return f"{size} {direction} (95 % interval of the difference {of(found)})"
     return f"not told apart from ({numbers.gain(found)} points, {of(found)})"
 
@@ -51,6 +54,10 @@ def of(found: Difference) -> str:
     assert found.ci_low is not None
     assert found.ci_high is not None
     return f"{numbers.signed(100 * found.ci_low)} to {numbers.signed(100 * found.ci_high)}"
+
+
+def _unknown(found: Difference) -> str:
+    return _EQUAL if numbers.is_without_scatter(found) else _SINGLE
 
 
 def interval(low: float, high: float, decimals: int = 1) -> str:

@@ -197,9 +197,9 @@ def _table(evidence: Evidence, rows: Sequence[Dropped], settings: Sequence[str])
         cell = each.condition.cell
         epoch = each.condition.epoch
         interval = (
-            numbers.NOT_MEASURED
-            if summary is None or summary.ci_low is None or summary.ci_high is None
-            else f"{numbers.percent(summary.ci_low)}–{numbers.percent(summary.ci_high)}"
+            numbers.interval_in_words(summary.ci_low, summary.ci_high)
+            if summary
+            else numbers.NOT_MEASURED
         )
         shown.append(
             (

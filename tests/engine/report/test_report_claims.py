@@ -2,85 +2,49 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from report_synthetic_sweep import trial, write_sweep
+from report_claim_cells import judged, runs
+from report_synthetic_sweep import write_sweep
 
 from engine.analysis.statistics import Difference
-from engine.report.claims.claims import Judgement, judge
-from engine.report.claims.page import as_markdown, verdict_rows
-from engine.report.claims.verdict import Comparison, compare, verdict
+from engine.report.claims.claims import judge
+from engine.report.claims.comparisons import Comparison, compare
+from engine.report.claims.runs import Runs, Side
+from engine.report.claims.verdict import verdict
 from engine.report.experiments.evidence import evidence_of
 from engine.report.sweeps import read_sweeps
 
 
-def runs(
-    ipc: int,
-    labels: str,
-    mean: float,
-    *,
-    epoch: int = 10,
-    seeds: Sequence[int] = (0, 1, 2),
-    scatter: float = 0.002,
-    per_class: list[float] | None = None,
-    **cell: Any,
-) -> list[dict[str, Any]]:
-    """One finished run a seed; the seeds' own effect is the same in every cell."""
-    expert = labels != "hard" and not labels.startswith("generated")
-    noise = np.random.default_rng(zlib.crc32(f"{ipc} {labels} {epoch} {cell}".encode()))
-    records = []
-    for seed in seeds:
-        accuracy = mean + 0.01 * (seed - 1) + noise.normal(0, scatter)
-        own = {"transform": None if labels == "hard" else labels, "selection": "random", **cell}
-        record = trial(
-            ipc, epoch if expert else None, accuracy, seed=seed, validation=accuracy, cell=own
-        )
-        record["result"]["test_per_class"] = per_class
-        records.append(record)
-    return records
-
-
-def judged(tmp_path: Path, start: str, *groups: list[dict[str, Any]], **head: Any) -> Judgement:
-    """The verdict on the claim that begins so."""
-    records = [record for group in groups for record in group]
-    sweep = write_sweep(tmp_path / "sweep", records, **head)
-    evidence = evidence_of(read_sweeps([sweep]), ("final", "test"))
-    (one,) = [each for each in judge(evidence) if each.claim.startswith(start)]
-    return one
-
-
 def test_a_clear_gain_confirms_that_soft_labels_beat_hard_ones(tmp_path: Path) -> None:
-    one = judged(tmp_path, "Soft labels beat", runs(1, "soft", 0.10), runs(1, "hard", 0.04))
+    one = judged(tmp_path, "soft-beats-hard", runs(1, "soft", 0.10), runs(1, "hard", 0.04))
     assert one.verdict == "confirmed"
     (comparison,) = one.comparisons
     assert comparison.difference.mean == pytest.approx(0.06, abs=0.005)
 
 
 def test_the_opposite_refutes_it(tmp_path: Path) -> None:
-    one = judged(tmp_path, "Soft labels beat", runs(1, "soft", 0.03), runs(1, "hard", 0.09))
+    one = judged(tmp_path, "soft-beats-hard", runs(1, "soft", 0.03), runs(1, "hard", 0.09))
     assert one.verdict == "refuted"
 
 
 def test_one_ipc_for_and_one_against_is_mixed(tmp_path: Path) -> None:
     groups = [runs(1, "soft", 0.10), runs(1, "hard", 0.04)]
     groups += [runs(10, "soft", 0.10), runs(10, "hard", 0.14)]
-    assert judged(tmp_path, "Soft labels beat", *groups).verdict == "mixed"
+    assert judged(tmp_path, "soft-beats-hard", *groups).verdict == "mixed"
 
 
 def test_scatter_larger_than_the_gain_settles_nothing(tmp_path: Path) -> None:
     noisy = [runs(1, "soft", 0.201, scatter=0.05), runs(1, "hard", 0.200, scatter=0.05)]
-    assert judged(tmp_path, "Soft labels beat", *noisy).verdict == "not settled"
+    assert judged(tmp_path, "soft-beats-hard", *noisy).verdict == "not decided"
 
 
 def test_a_claim_without_runs_is_not_testable(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.1), dataset={"name": "flowers"})
     judgements = judge(evidence_of(read_sweeps([sweep]), ("final", "test")))
-    assert {each.verdict for each in judgements} == {"not testable here"}
+    assert {each.verdict for each in judgements} == {"not testable at this scale"}
     assert len(judgements) > 10
 
 
@@ -93,9 +57,9 @@ def test_the_best_epoch_grows_where_late_labels_gain_at_many_images_only(tmp_pat
             runs(10, "soft", late_at_ten, epoch=41),
         ]
 
-    start = "The best expert epoch grows"
-    assert judged(tmp_path / "a", start, *grid(0.07, 0.15)).verdict == "confirmed"
-    assert judged(tmp_path / "b", start, *grid(0.13, 0.11)).verdict == "refuted"
+    key = "best-epoch-grows"
+    assert judged(tmp_path / "a", key, *grid(0.07, 0.15)).verdict == "confirmed"
+    assert judged(tmp_path / "b", key, *grid(0.13, 0.11)).verdict == "refuted"
 
 
 def test_no_better_needs_an_interval_below_one_point(tmp_path: Path) -> None:
@@ -103,13 +67,13 @@ def test_no_better_needs_an_interval_below_one_point(tmp_path: Path) -> None:
         labels = {"hard": 0.10, "generated:0.8": generated}
         return [runs(10, name, mean, scatter=0.0005) for name, mean in labels.items()]
 
-    assert judged(tmp_path / "a", "Uncertainty without", *cells(0.10)).verdict == "confirmed"
-    assert judged(tmp_path / "b", "Uncertainty without", *cells(0.15)).verdict == "refuted"
+    assert judged(tmp_path / "a", "generated", *cells(0.10)).verdict == "confirmed"
+    assert judged(tmp_path / "b", "generated", *cells(0.15)).verdict == "refuted"
 
 
 def test_swaps_are_compared_in_the_order_of_their_rank(tmp_path: Path) -> None:
     cells = [runs(1, "soft", 0.10), runs(1, "swap-ith:2", 0.06), runs(1, "swap-ith:16", 0.09)]
-    one = judged(tmp_path, "Structure counts", *cells, runs(1, "swap-ith:1", 0.04))
+    one = judged(tmp_path, "swap", *cells, runs(1, "swap-ith:1", 0.04))
     assert one.verdict == "confirmed"
     assert one.numbers[0].index("swap-ith:2") < one.numbers[0].index("swap-ith:16")
 
@@ -117,7 +81,7 @@ def test_swaps_are_compared_in_the_order_of_their_rank(tmp_path: Path) -> None:
 def test_a_class_never_shown_is_scored_by_itself(tmp_path: Path) -> None:
     known = [0.4 if c == 7 else 0.1 for c in range(100)]
     shown = runs(10, "soft", 0.1, selection="drop-class:7", per_class=known)
-    one = judged(tmp_path, "A student recognises", shown, runs(10, "soft", 0.12))
+    one = judged(tmp_path, "zero-shot", shown, runs(10, "soft", 0.12))
     (comparison,) = one.comparisons
     assert comparison.difference.mean == pytest.approx(0.4 - 0.01)
 
@@ -125,15 +89,15 @@ def test_a_class_never_shown_is_scored_by_itself(tmp_path: Path) -> None:
 def test_an_accuracy_of_exactly_0_in_every_run_says_nothing_of_chance(tmp_path: Path) -> None:
     unknown = [0.0 if c == 7 else 0.1 for c in range(100)]
     shown = runs(10, "soft", 0.1, selection="drop-class:7", per_class=unknown)
-    one = judged(tmp_path, "A student recognises", shown, runs(10, "soft", 0.12))
-    assert (len(one.comparisons), one.verdict) == (1, "not settled")
+    one = judged(tmp_path, "zero-shot", shown, runs(10, "soft", 0.12))
+    assert (len(one.comparisons), one.verdict) == (1, "not decided")
 
 
 def test_hard_labels_without_a_class_are_no_evidence_against_soft_ones(tmp_path: Path) -> None:
     scores = [0.0 if c == 7 else 0.1 for c in range(100)]
     hard = runs(10, "hard", 0.1, selection="drop-class:7", per_class=scores)
-    one = judged(tmp_path, "A student recognises", hard, runs(10, "soft", 0.12))
-    assert one.verdict == "not testable here"
+    one = judged(tmp_path, "zero-shot", hard, runs(10, "soft", 0.12))
+    assert one.verdict == "not testable at this scale"
 
 
 def test_a_class_without_its_column_is_compared_with_the_same_labels_whole(tmp_path: Path) -> None:
@@ -144,14 +108,14 @@ def test_a_class_without_its_column_is_compared_with_the_same_labels_whole(tmp_p
     for records, scores in ((whole, scored(0.6, 0.62, 0.64)), (without, scored(0.3, 0.33, 0.35))):
         for record, score in zip(records, scores, strict=True):
             record["result"]["test_per_class"] = score
-    one = judged(tmp_path, "What other classes", whole, without)
+    one = judged(tmp_path, "column-teaches", whole, without)
     assert one.verdict == "confirmed"
     assert one.comparisons[0].difference.mean == pytest.approx(-0.88 / 3)
 
 
 def test_accuracy_that_only_falls_does_not_rise_first(tmp_path: Path) -> None:
     cells = [runs(1, "soft", mean, epoch=e) for e, mean in ((4, 0.16), (10, 0.12), (41, 0.06))]
-    assert judged(tmp_path, "Student accuracy rises", *cells).verdict == "mixed"
+    assert judged(tmp_path, "rises-then-falls", *cells).verdict == "mixed"
 
 
 def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> None:
@@ -161,7 +125,7 @@ def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> N
         runs(10, "soft", 0.10, epoch=10),
         runs(10, "soft", 0.20, epoch=41),
     ]
-    assert judged(tmp_path, "The best expert epoch grows", *cells).verdict == "refuted"
+    assert judged(tmp_path, "best-epoch-grows", *cells).verdict == "refuted"
 
 
 def test_softer_labels_of_another_expert_are_no_answer(tmp_path: Path) -> None:
@@ -171,31 +135,31 @@ def test_softer_labels_of_another_expert_are_no_answer(tmp_path: Path) -> None:
         runs(1, "soft", 0.05, epoch=41, temperature=2.0),
         runs(1, "soft", 0.30, epoch=41, temperature=4.0, expert="other"),
     ]
-    one = judged(tmp_path, "A higher temperature", *cells)
+    one = judged(tmp_path, "temperature", *cells)
     assert (len(one.comparisons), one.verdict) == (1, "confirmed")
 
 
 def test_every_other_expert_is_compared_with_hard_labels(tmp_path: Path) -> None:
     cells = [runs(1, "soft", 0.14), runs(1, "hard", 0.08)]
     cells += [runs(1, "soft", mean, expert=name) for name, mean in (("e1", 0.12), ("e2", 0.03))]
-    one = judged(tmp_path, "Soft labels of another", *cells)
+    one = judged(tmp_path, "another-expert", *cells)
     assert [each.what[:2] for each in one.comparisons] == ["e1", "e2"]
     assert one.verdict == "mixed"
 
 
 def test_students_of_the_published_length_are_set_beside_distilled_images(tmp_path: Path) -> None:
-    start = "Random images with soft"
-    assert judged(tmp_path / "a", start, runs(10, "soft", 0.36)).verdict == "confirmed"
-    assert judged(tmp_path / "b", start, runs(10, "soft", 0.22)).verdict == "refuted"
+    key = "beats-dm"
+    assert judged(tmp_path / "a", key, runs(10, "soft", 0.36)).verdict == "confirmed"
+    assert judged(tmp_path / "b", key, runs(10, "soft", 0.22)).verdict == "refuted"
     short = runs(10, "soft", 0.34)
     for record in short:
         record["student"]["epochs"] = 75
-    assert judged(tmp_path / "c", start, short).verdict == "not testable here"
+    assert judged(tmp_path / "c", key, short).verdict == "not testable at this scale"
 
 
 def test_fewer_soft_labels_are_compared_with_more_hard_ones(tmp_path: Path) -> None:
     cells = [runs(1, "soft", 0.10), runs(1, "hard", 0.04), runs(2, "hard", 0.06)]
-    one = judged(tmp_path, "Expert knowledge replaces", *cells)
+    one = judged(tmp_path, "knowledge-replaces-images", *cells)
     assert (len(one.comparisons), one.verdict) == (1, "confirmed")
     assert one.comparisons[0].difference.mean == pytest.approx(0.04, abs=0.005)
 
@@ -212,10 +176,10 @@ def test_the_entropy_of_labels_is_followed_over_experts(tmp_path: Path) -> None:
         }
         for seed in (0, 1)
     ]
-    one = judged(tmp_path, "As an expert trains", runs(1, "soft", 0.1), experts=experts)
+    one = judged(tmp_path, "entropy-falls", runs(1, "soft", 0.1), experts=experts)
     assert one.verdict == "confirmed"
     assert one.comparisons[1].in_words().startswith("mean entropy of the labels over experts")
-    assert "−1.81 nats" in one.comparisons[1].in_words().replace("-", "−")
+    assert "−1.81 nats" in one.comparisons[1].in_words()
 
 
 def test_one_comparison_of_many_decides_nothing_by_chance() -> None:
@@ -223,34 +187,29 @@ def test_one_comparison_of_many_decides_nothing_by_chance() -> None:
         difference = Difference(
             mean=mean, ci_low=mean - 0.01, ci_high=mean + 0.01, n=3, paired=True, degrees=2
         )
-        return Comparison(what="", difference=difference, expected="greater")
+        side = Side(of="trials")
+        return Comparison(what="", difference=difference, expected="greater", own=side, other=side)
 
     assert verdict([found(-0.011)]) == "refuted"
-    assert verdict([found(-0.011), *[found(0.0)] * 9]) == "not settled"
-    assert verdict([found(0.011), *[found(0.0)] * 9]) == "not settled"
+    assert verdict([found(-0.011), *[found(0.0)] * 9]) == "not decided"
+    assert verdict([found(0.011), *[found(0.0)] * 9]) == "not decided"
     assert verdict([found(0.09), *[found(0.0)] * 9]) == "confirmed in part"
     assert verdict([found(0.011)] * 9) == "confirmed"
 
 
 def test_no_comparison_no_verdict() -> None:
-    assert verdict([]) == "not testable here"
+    assert verdict([]) == "not testable at this scale"
 
 
 def test_words_have_the_interval_and_the_number_of_pairs() -> None:
-    def by_seed(*values: float) -> dict[Any, float]:
-        return {(("init_seed", seed),): value for seed, value in enumerate(values)}
+    def by_seed(*values: float) -> Runs:
+        runs = {(("init_seed", seed),): value for seed, value in enumerate(values)}
+        return Runs(values=runs, cell=None)
 
     cells = {"soft": by_seed(0.10, 0.12), "hard": by_seed(0.05, 0.06)}
-    (one,) = compare(cells, "hard", "greater", prefix="IPC 1: ")
-    assert isinstance(one, Comparison)
-    assert one.in_words().startswith("IPC 1: soft: +5.5 points [")
-    assert one.in_words().endswith("n = 2")
-
-
-def test_the_page_has_every_claim_in_the_table_and_in_full(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path / "sweep", runs(1, "soft", 0.10) + runs(1, "hard", 0.04))
-    judgements = judge(evidence_of(read_sweeps([sweep]), ("final", "test")))
-    page = as_markdown(judgements, ["What was run."])
-    assert page.count("\n## ") == len(judgements) == len(verdict_rows(judgements))
-    assert "| 1 | Soft labels beat hard labels" in page
-    assert "What was run." in page
+    (one,) = compare(cells, "hard", "greater")
+    assert one.in_words().startswith("soft: +5.5 points [")
+    assert one.in_words().endswith("n = 2 seeds")
+    (other,) = compare(cells, "soft", "less")
+    assert other.in_words().startswith("hard: −5.5 points [−")
+    assert "-" not in other.in_words()

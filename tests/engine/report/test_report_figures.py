@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
 from report_synthetic_sweep import grid
+from scipy import stats
 
 from engine.analysis import parse_trial, split_into_panels
 from engine.report import figure_layout, figures
@@ -81,6 +82,23 @@ def test_error_bars_are_the_population_std():
     (segments,) = bars[2]
     low, high = segments.get_segments()[0][:, 1]
     assert (high - low) / 2 == pytest.approx(100 * np.std([0.1, 0.102, 0.104]))
+
+
+def test_over_expert_epochs_error_bars_are_the_95_percent_interval():
+    panel = panel_of({(1, 5): 0.1, (1, 13): 0.2})
+    figure = figures.over_expert_epoch(panel, "d")
+    (bars,) = figure.axes[0].containers
+    (segments,) = bars[2]
+    low, high = segments.get_segments()[0][:, 1]
+    values = [10.0, 10.2, 10.4]
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (low, high) == pytest.approx(expected)
+    assert "95 % interval over n = 3 runs" in figure.texts[1].get_text()
+    assert (
+        not figures.over_expert_epoch(panel_of({(1, 5): 0.1, (1, 13): 0.2}, seeds=[0]), "d")
+        .axes[0]
+        .containers
+    )
 
 
 def test_single_runs_have_no_error_bars():
