@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -33,6 +34,7 @@ FONT_SIZE = 9.5
 FIGURE_INCHES = (5.8, 4.1)
 AXES_PLACE = (0.1, 0.135, 0.71, 0.695)  # left, bottom, width, height as shares of the figure
 LABELS_FROM = AXES_PLACE[0] + AXES_PLACE[2]  # the right edge of axes whose lines have labels
+EDGE_INCHES = 0.03  # what stays free at the left of all words
 SUBTITLE_CHARACTERS, SUBTITLE_INCHES = 84, 0.165  # of a line below the title
 AXES_INCHES = (AXES_PLACE[2] * FIGURE_INCHES[0], AXES_PLACE[3] * FIGURE_INCHES[1])
 
@@ -117,6 +119,18 @@ def titled(title: str, under: str, *, right: float = LABELS_FROM) -> tuple[Figur
         y = 1 - (0.105 * usual + SUBTITLE_INCHES * number) / height
         figure.text(0.02, y, line, fontsize=8.5, color=GREY)
     return figure, axes
+
+
+def keep_inside(figure: Figure) -> None:
+    """Narrow axes from the left where wide numbers push their label over the figure's edge."""
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()
+    edge = EDGE_INCHES * figure.dpi
+    for axes in figure.axes:
+        words = axes.yaxis.get_tightbbox(renderer)
+        if words is not None and words.x0 < edge:
+            left, bottom, wide, tall = axes.get_position().bounds
+            missing = (edge - words.x0) / (figure.get_figwidth() * figure.dpi)
+            axes.set_position((left + missing, bottom, wide - missing, tall))
 
 
 def draw_line(

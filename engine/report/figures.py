@@ -28,6 +28,7 @@ from engine.report.figure_layout import (
     draw_line,
     epoch_scale,
     house_style,
+    keep_inside,
     label_ends,
     place_key,
     set_ticks,
@@ -225,6 +226,7 @@ def svg(figure: Figure) -> bytes:
     out = io.BytesIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with house_style():
+        keep_inside(figure)
         figure.savefig(out, format="svg", metadata=metadata)
     return out.getvalue()
 
@@ -233,6 +235,7 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG of twice the screen's resolution."""
     out = io.BytesIO()
     with house_style():
+        keep_inside(figure)
         figure.savefig(out, format="png", dpi=200, metadata={"Software": None})
     return out.getvalue()
 

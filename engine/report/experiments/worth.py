@@ -244,7 +244,7 @@ def _draw(evidence: Evidence, weighed: Sequence[Weighed], hard: Mapping[int, Con
         )
         for each, (ipc, level) in zip(weighed, known, strict=True):
             images = each.worth.images
-            if images is None or each.worth.kind == "less than measured":
+            if images is None or images <= ipc or each.worth.kind == "less than measured":
                 continue
             axes.annotate(
                 "",
@@ -262,9 +262,10 @@ def _draw(evidence: Evidence, weighed: Sequence[Weighed], hard: Mapping[int, Con
             axes.annotate(
                 f"× {amount(each.worth)}",
                 xy=((ipc * images) ** 0.5, level),
-                xytext=(0, 4),
+                xytext=(0, -4),  # the curve of soft labels rises above it
                 textcoords="offset points",
                 ha="center",
+                va="top",
                 fontsize=8.5,
                 color=PUBLISHED,
             )

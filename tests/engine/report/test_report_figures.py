@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 from report_synthetic_sweep import grid
@@ -192,3 +193,17 @@ def test_labels_keep_their_order_and_distance(heights):
     assert max(placed) <= 100 + 1e-6
     if all(b - a >= 5.0 for a, b in pairwise(heights)):
         assert placed == pytest.approx(heights)
+
+
+@pytest.mark.parametrize("low", [-1.0, -0.000123, -1_000_000.0])
+def test_wide_numbers_push_no_words_over_the_edge(low: float) -> None:
+    with figure_layout.house_style():
+        figure, axes = figure_layout.titled("residuals", "of a law")
+        axes.plot([1, 2, 3], [low, 0.0, -low / 3])
+        axes.set_ylabel("measured less law (points)")
+    right = axes.get_position().x1
+    figures.svg(figure)
+    words = axes.yaxis.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    assert words.x0 >= 0
+    assert axes.get_position().x1 == pytest.approx(right)
+    assert figures.svg(figure) == figures.svg(figure)
