@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.suite import Figure, Progress, figure, find_data, medians, share
 from beton_builder import build_beton
-from engine.loading.streaming import usable_cores
+from beton_builder.machine import usable_cores
 
 COPIES = 4
 ROUNDS = 5

@@ -24,9 +24,9 @@ import torch
 from benchmarks import peers
 from benchmarks.suite import Figure, Progress, figure, find_data, medians, share
 from beton_builder import BetonFile, Dataset, build_beton, open_dataset
+from beton_builder.machine import usable_cores
 from engine.loading import Resident, Streaming, load_resident
 from engine.loading.jpeg import choose_decoder, read_frame
-from engine.loading.streaming import usable_cores
 
 RESIDENT_BATCH = 256
 JPEG_BATCH = 64

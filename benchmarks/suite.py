@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import DataMissing, UnknownSuite
+from beton_builder.machine import usable_cores
 
 __all__ = [
     "SUITES",
@@ -164,7 +165,7 @@ def machine() -> dict[str, Any]:
             versions[library] = None
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gib": round(memory / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -4,7 +4,6 @@ In:  the arguments of `build_beton`. Out: a `Plan`, which the build follows and 
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from beton_builder.beton_format import DEFAULT_PAGE_SIZE, SAMPLE, page_size_for
 from beton_builder.chunks import ChunkRules
 from beton_builder.errors import BadOption
 from beton_builder.images import IMAGE_MODES, JPEG_CHECKS, StorageRules
+from beton_builder.machine import usable_cores
 from beton_builder.normalisation import Choice, check_choice, resolve
 from beton_builder.ordered_work import Range
 from beton_builder.sources.samples import EncodedSplit, PixelSplit, Source, Split
@@ -137,7 +137,7 @@ def check_options(
         jpeg_quality=jpeg_quality,
         jpeg_check=jpeg_check,
     )
-    return rules, workers or len(os.sched_getaffinity(0))
+    return rules, workers or usable_cores()
 
 
 def make_plan(

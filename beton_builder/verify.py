@@ -22,6 +22,7 @@ import numpy.typing as npt
 from beton_builder import beton_format as form
 from beton_builder import manifest as manifests
 from beton_builder.errors import DamagedDataset
+from beton_builder.machine import usable_cores
 from beton_builder.progress import Progress, report
 from beton_builder.sample_records import SampleRecords, read_records
 from beton_builder.whitening import whitening_problem
@@ -138,7 +139,7 @@ def _damaged_samples(
         ]
 
     damaged: list[int] = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for batch, found in enumerate(pool.map(compare, range(0, count, _BATCH))):
             damaged += found
             report(progress, f"verify {split}", min((batch + 1) * _BATCH, count), count)

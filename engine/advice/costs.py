@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from beton_builder import Dataset
+from beton_builder.machine import usable_cores
 from engine.sweep.execution import visible_gpus
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
 from engine.sweep.planning.trial import Trial
 from engine.sweep.timing.estimate import Speed, estimate_sweep
 from engine.sweep.timing.pace import Pace, measure_pace
-from engine.sweep.timing.packing import available_cores
 from engine.sweep.timing.step_kinds import StepKind, network_of
 from engine.training.progress import Progress
 from engine.training.recipe import ExpertRecipe
@@ -96,7 +96,7 @@ def measured_costs(
     pace = measure_pace(
         trials,
         precision=trials[0].student.precision,
-        workers=min(students, len(gpus) or len(available_cores())),
+        workers=min(students, len(gpus) or usable_cores()),
         devices=gpus or None,
         seconds=SECONDS,
         most=1,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from beton_builder.machine import cpu_quota, free_memory, free_memory_outside, usable_cores
 from engine.doctor.finding import Asked, Finding, gigabytes, ok, warning
 
 LITTLE_MEMORY = 2 * 10**9
 """A process with torch and a small dataset takes 1.2 to 1.5 GB."""
+
+TIGHTER = 0.9
+"""Share of the machine's free memory below which a limit is at work, not the moment between."""
 
 LITTLE_SHARED_MEMORY = 64 * 2**20
 """What Docker gives a container that asks for nothing."""
@@ -21,99 +25,39 @@ ENOUGH_FILES = 4096
 CROWDED = 1.25
 """Running threads a core above which others are waiting for one."""
 
-TORCH_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""What torch reads its number of threads from."""
-
 SHARED_MEMORY = Path("/dev/shm")
-ROOT = Path("/")
 
 
 def check_cores(_: Asked) -> Finding:
     """Cores that may be used, CPU time that may be taken, and the threads torch starts."""
-    import torch
-
-    from engine.sweep.timing.packing import available_cores
+    from engine.training.precision import THREAD_VARIABLES, torch_threads
 
     return judge_cores(
-        available_cores(),
+        usable_cores(),
         total=os.cpu_count() or 1,
-        quota=cpu_quota(ROOT),
-        threads=torch.get_num_threads(),
-        variables=[name for name in TORCH_THREADS if os.environ.get(name)],
+        quota=cpu_quota(),
+        threads=torch_threads(),
+        variables=[name for name in THREAD_VARIABLES if os.environ.get(name)],
     )
 
 
 def judge_cores(
-    cores: Sequence[int],
-    *,
-    total: int,
-    quota: float | None,
-    threads: int,
-    variables: Sequence[str],
+    usable: int, *, total: int, quota: float | None, threads: int, variables: Sequence[str]
 ) -> Finding:
-    """Whether as many threads run as there are cores, and no more than the quota lets.
+    """Whether as many threads run as there are usable cores.
 
     Args:
-        cores: numbers of the usable ones.
+        usable: cores, within the quota.
         total: cores of the machine.
         quota: cores' worth of time, None without a limit.
         threads: torch's.
-        variables: names of those that are set of TORCH_THREADS.
+        variables: names of those that are set of `engine.training.precision.THREAD_VARIABLES`.
     """
     share = "no CPU quota" if quota is None else f"CPU quota {quota:.3g} cores"
-    found = f"{len(cores)} of {total} cores usable, {share}, torch takes {_threads(threads)}"
-    if quota is not None and quota < len(cores):
-        fit = ",".join(str(core) for core in cores[: max(1, int(quota))])
-        return warning(
-            f"{found}: more threads than the quota lets run", f"taskset --cpu-list {fit} engine …"
-        )
-    if variables and threads != len(cores):
+    found = f"{usable} of {total} cores usable, {share}, torch takes {_threads(threads)}"
+    if variables and threads != usable:
         return warning(f"{found}, as {', '.join(variables)} says", f"unset {' '.join(variables)}")
     return ok(found)
-
-
-def cpu_quota(root: Path) -> float | None:
-    """Cores' worth of time that this process's control groups leave it; None without a limit.
-
-    Args:
-        root: where ``proc`` and ``sys`` are.
-    """
-    quotas = [quota for folder in _cpu_groups(root) if (quota := _quota_of(folder)) is not None]
-    return min(quotas, default=None)
-
-
-def _cpu_groups(root: Path) -> Iterator[Path]:
-    """Folders of the process's group and of all above it, in both versions of control groups.
-
-    In a container the path may be the host's, of which only the end of the way up can be seen.
-    """
-    mounted = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            tops = [mounted, mounted / "unified"]
-        elif "cpu" in controllers.split(","):
-            tops = [mounted / "cpu", mounted / controllers]
-        else:
-            continue
-        inner = Path(path.lstrip("/"))
-        yield from (top / each for top in tops for each in (inner, *inner.parents))
-
-
-def _quota_of(folder: Path) -> float | None:
-    try:
-        if (folder / "cpu.max").is_file():
-            quota, period = (folder / "cpu.max").read_text().split()
-        else:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
-        return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):  # not there, or "max"
-        return None
 
 
 def check_load(_: Asked) -> Finding:
@@ -135,26 +79,30 @@ def judge_load(running: float, cores: int) -> Finding:
 
 
 def check_memory(_: Asked) -> Finding:
-    """Memory that can be taken, as sweeps judge it when they choose their workers."""
-    from engine.sweep.timing.measured_packing import free_memory
-
+    """Memory that can be taken, as runs judge it when they choose their workers and tiers."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
     return judge_memory(
         free_memory(),
+        outside=free_memory_outside(),
         total=total,
         address_space=None if address_space == resource.RLIM_INFINITY else address_space,
     )
 
 
-def judge_memory(free: int, *, total: int, address_space: int | None) -> Finding:
-    """All in bytes; address_space: None without a limit."""
+def judge_memory(free: int, *, outside: int, total: int, address_space: int | None) -> Finding:
+    """All in bytes. outside: free in the machine, free: of that, to us; address_space: or None."""
     found = f"{gigabytes(free)} free of {gigabytes(total)}"
+    limited = free < TIGHTER * outside
+    if limited:
+        found += f", though {gigabytes(outside)} outside this container's limit"
     if address_space is not None:
         # Epochs of label stores are mapped whole, and torch reserves more than it uses.
         return warning(
             f"{found}; addresses limited to {gigabytes(address_space)}", "ulimit -v unlimited"
         )
+    if free < LITTLE_MEMORY and limited:
+        return warning(found, "docker run --memory=8g …")
     if free < LITTLE_MEMORY:
         return warning(found, "ps -eo pid,rss,comm --sort=-rss | head")
     return ok(found)

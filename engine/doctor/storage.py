@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 import os
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from engine.doctor.finding import Asked, Finding, brief, gigabytes, ok, problem, warning
 from engine.errors import EngineError
+from engine.training.compiler import compile_cache, nearest_folder
 
 FULL = 50 * 10**6
 FEW_INODES = 1000
@@ -67,7 +67,7 @@ def check_temporary_folder(_: Asked) -> Finding:
 
 
 def check_compile_cache(_: Asked) -> Finding:
-    """Where torch.compile keeps its code; without it every process compiles anew, or fails."""
+    """Where torch.compile keeps its code; without it every process compiles anew, or not at all."""
     from engine.training.precision import can_compile
 
     use = Use(
@@ -76,26 +76,6 @@ def check_compile_cache(_: Asked) -> Finding:
         must_serve=can_compile(),
     )
     return judge_space(compile_cache(), use)
-
-
-def compile_cache() -> Path:
-    """The folder that torch.compile will use, from the file of torch that decides it.
-
-    Importing that file by its module's name would import the whole compiler, which takes longer
-    than most checks together.
-    """
-    chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    import torch
-
-    file = Path(torch.__file__).parent / "_inductor" / "runtime" / "cache_dir_utils.py"
-    spec = importlib.util.spec_from_file_location("cache_dir_utils", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return Path(module.default_cache_dir())
 
 
 def check_download_cache(_: Asked) -> Finding:
@@ -149,9 +129,3 @@ def seconds_a_record(folder: Path) -> float:
             with record.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
                 pass
     return best
-
-
-def nearest_folder(path: Path) -> Path:
-    """The path itself, or the first folder above it that exists."""
-    path = path.absolute()
-    return next(each for each in (path, *path.parents) if each.is_dir())

@@ -14,7 +14,6 @@ Memory: ``(prefetch + 1)`` batches, and per thread one decoded image, one crop a
 from __future__ import annotations
 
 import math
-import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from beton_builder.machine import usable_cores
 from engine.loading.batch import Batch, BatchIterator, Geometry, choose_geometry, require_ids
 from engine.loading.crew import Crew
 from engine.loading.crops import centre_crop, random_resized_crop
@@ -34,12 +34,7 @@ from engine.loading.pixels import MODE_JPEG, RESAMPLING, ImageReader, use_one_op
 if TYPE_CHECKING:
     from beton_builder import BetonFile, Dataset
 
-__all__ = ["Streaming", "usable_cores"]
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+__all__ = ["Streaming"]
 
 
 class Streaming:

@@ -5,20 +5,20 @@ In: a dataset (or an opened tier), indices and (seed, epoch, start). Out: an ite
 images again: to iterate for more than one epoch, call :func:`open_images` once and pass its result.
 
 The resident tier is chosen when the images, as the view shows them, take at most a quarter of the
-memory that is free (on the device too; shared by the ranks of a machine), and random crops of
-whole images are not asked for.
+memory that is free to this process (:mod:`beton_builder.machine`; on the device too; shared by the
+ranks of a machine), and random crops of whole images are not asked for.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from beton_builder.machine import free_memory
 from engine.loading.batch import BatchIterator, Geometry, choose_geometry
 from engine.loading.errors import InvalidRequest, TierUnsuitable
 from engine.loading.resident import Resident, load_resident
@@ -186,18 +186,10 @@ def _choose(
 
 
 def _free_memory(device: torch.device) -> int:
-    free = _free_host_memory()
+    free = free_memory()
     if device.type == "cuda":
         free = min(free, torch.cuda.mem_get_info(device)[0])
     return free
-
-
-def _free_host_memory() -> int:
-    """Bytes that can be used without swapping, as the kernel estimates them."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _mib(count: int) -> str:

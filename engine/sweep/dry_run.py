@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from beton_builder.machine import usable_cores
 from engine.sweep.execution import AUTO, Execution, unfinished, visible_gpus
 from engine.sweep.halving.questions import Halving
 from engine.sweep.ledger import Ledger
 from engine.sweep.planning.plan import amount_of_work
 from engine.sweep.planning.trial import Trial
 from engine.sweep.timing.estimate import dry_run_estimates
-from engine.sweep.timing.packing import available_cores
 from engine.training.launch import Progress
 
 
@@ -65,7 +65,7 @@ def estimate_trials(
     gpus = visible_gpus()
     workers, threads = execution.fixed_workers, execution.threads
     if execution.workers == AUTO and execution.workers_per_device is None and not gpus:
-        workers, threads = len(available_cores()), 1
+        workers, threads = usable_cores(), 1
     return dry_run_estimates(
         trials,
         precision=precision,

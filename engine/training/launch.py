@@ -22,8 +22,9 @@ from typing import Any
 import torch
 import torch.multiprocessing as multiprocessing
 
+from beton_builder.machine import usable_cores
 from engine.errors import RankError, UsageError
-from engine.training.precision import available_cores, keep_freed_memory
+from engine.training.precision import keep_freed_memory
 from engine.training.progress import Progress, no_progress
 
 __all__ = ["Progress", "no_progress", "refuse_launchers", "run_ranks"]
@@ -154,7 +155,7 @@ def _rank_main(
     arguments: tuple[Any, ...],
 ) -> None:
     _die_with_parent()
-    threads = max(1, available_cores() // world)
+    threads = max(1, usable_cores() // world)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

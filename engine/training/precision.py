@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 import platform
-import shutil
-import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,9 +17,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from beton_builder.machine import allowed_cores, usable_cores
 from engine.errors import ConfigurationError
+from engine.training.compiler import compiler_fault
 
 BF16_MUST_GAIN = 1.2
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""What torch reads its number of threads from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class Arithmetic:
 def choose_arithmetic(precision: str = "auto", compiled: bool = True) -> Arithmetic:
     """Resolve ``precision`` (auto, fp32, bf16) and ``compiled`` for this machine.
 
+    That networks will run eagerly for want of a compiler is said on stderr, once a process.
+
     Raises:
         ConfigurationError: the precision is none of the three.
     """
@@ -54,6 +60,11 @@ def choose_arithmetic(precision: str = "auto", compiled: bool = True) -> Arithme
     # fp32 means fp32, not TF32, and the same inputs give the same bytes on a GPU too.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if compiled and not can_compile():
+        compiled = False
+        if not os.environ.get("ENGINE_EAGER"):
+            _say_why_not()
+    threads = torch_threads()
     reason = "asked for"
     if precision == "auto":
         gain = bf16_gain(device)
@@ -62,8 +73,8 @@ def choose_arithmetic(precision: str = "auto", compiled: bool = True) -> Arithme
     return Arithmetic(
         device=device,
         precision=precision,
-        compiled=compiled and can_compile(),
-        threads=torch.get_num_threads(),
+        compiled=compiled,
+        threads=threads,
         reason=reason,
     )
 
@@ -89,12 +100,35 @@ def bf16_gain(device: str) -> float:
 
 
 def can_compile() -> bool:
-    """Whether torch.compile can work here: it needs a C++ compiler on a CPU, Triton on a GPU."""
-    if os.environ.get("ENGINE_EAGER"):
-        return False
-    if torch.cuda.is_available():
-        return sys.platform == "linux"
-    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
+    """Whether torch.compile works here (`engine.training.compiler`) and ENGINE_EAGER isn't set."""
+    return not os.environ.get("ENGINE_EAGER") and compiler_fault() is None
+
+
+@functools.cache
+def _say_why_not() -> None:
+    fault = compiler_fault()
+    if fault is not None:
+        logging.getLogger(__name__).warning(
+            "Networks run without torch.compile, which is slower: %s. Next: %s",
+            fault.reason,
+            fault.remedy,
+        )
+
+
+def torch_threads() -> int:
+    """Threads that torch computes with, cut to what a CPU quota lets run at once.
+
+    torch starts a thread for each core that it may run on, and compiles as many files at a time; it
+    knows of no quota, so a container's share of a large machine would be spent on waiting. Without
+    a quota, or where a variable says how many threads there are to be, nothing changes.
+    """
+    cores = usable_cores()
+    if cores < len(allowed_cores()):
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(cores))
+        chosen = any(os.environ.get(name) for name in THREAD_VARIABLES)
+        if not chosen and torch.get_num_threads() > cores:
+            torch.set_num_threads(cores)
+    return torch.get_num_threads()
 
 
 def keep_freed_memory() -> bool:
@@ -126,9 +160,4 @@ def machine_name() -> str:
             name = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{name}, {available_cores()} cores"
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {usable_cores()} cores"

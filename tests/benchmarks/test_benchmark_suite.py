@@ -71,6 +71,13 @@ def test_data_are_found_by_the_environment(tmp_path: Path, monkeypatch: pytest.M
     assert find_data("cifar100") == tmp_path / "cifar100"
 
 
+def test_the_machine_is_told_with_the_cores_that_a_quota_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.suite.usable_cores", lambda: 3)
+    assert benchmarks.suite.machine()["cores"] == 3
+
+
 def check_result(result: dict[str, Any], names: set[str]) -> None:
     assert json.loads(json.dumps(result)) == result
     assert {"suite", "machine", "figures"} < result.keys()

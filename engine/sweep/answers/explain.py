@@ -267,7 +267,7 @@ def _surroundings(record: Mapping[str, Any]) -> tuple[list[str], list[str], list
     """Variables and options with which the trial computes as it did; what none can change."""
     import torch
 
-    from engine.training.precision import Arithmetic, can_compile
+    from engine.training.precision import Arithmetic, can_compile, torch_threads
 
     then = record.get("environment") or {}
     precision, reason = str(then.get("precision")), str(then.get("reason"))
@@ -275,7 +275,7 @@ def _surroundings(record: Mapping[str, Any]) -> tuple[list[str], list[str], list
         device="cuda" if torch.cuda.is_available() else "cpu",
         precision=precision,
         compiled=can_compile(),
-        threads=torch.get_num_threads(),
+        threads=torch_threads(),
         reason=reason,
     ).describe()
     differing = {key for key in now if key in then and then[key] != now[key]}

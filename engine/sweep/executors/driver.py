@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beton_builder.machine import allowed_cores
 from engine.errors import RankError
 from engine.sweep.executors.driver_thread import DriverThread
 from engine.sweep.executors.lookahead import Lookahead
@@ -18,7 +19,7 @@ from engine.sweep.executors.schedule import Schedule
 from engine.sweep.executors.silence import Silence, no_progress
 from engine.sweep.executors.worker import Runnable, failed_record
 from engine.sweep.executors.worker_process import WorkerProcess
-from engine.sweep.timing.packing import available_cores, own_cores
+from engine.sweep.timing.packing import own_cores
 
 TICK = 0.5  # seconds between looks at the clock
 SECONDS_AHEAD = 0.05  # of work that a worker holds beside its trial
@@ -49,7 +50,7 @@ class Driver(DriverThread):
         self._start_timeout, self._stall_timeout = start_timeout, stall_timeout
         self._silence = Silence(2 * TICK)
         self._lookahead = Lookahead(schedule, SECONDS_AHEAD)
-        self._cores = own_cores(workers, threads, available_cores())
+        self._cores = own_cores(workers, threads, allowed_cores())
         self._workers: dict[int, WorkerProcess] = {}
         self._by_slot: list[WorkerProcess | None] = [None] * workers
         self._selector = selectors.DefaultSelector()

@@ -22,11 +22,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from beton_builder.machine import usable_cores
 from engine.sweep.executors.driver import TICK, Driver
 from engine.sweep.executors.recording import Event, Outcome, Recorder
 from engine.sweep.executors.schedule import Job, Schedule
 from engine.sweep.executors.worker import Runnable, Runner, attempt
-from engine.sweep.timing.packing import available_cores
 
 MakeRunner = Callable[[], Runner]
 
@@ -73,7 +73,7 @@ def run_local(
     recorder = Recorder(schedule, ledger_write, on_event)
     by_id = {trial.id: trial for trial in trials}
     here = workers == 1 and threads is None and not devices
-    threads = threads or max(1, len(available_cores()) // workers)
+    threads = threads or max(1, usable_cores() // workers)
     recorder.tell(
         "sweep_started",
         pid=os.getpid(),

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from beton_builder.machine import free_memory, usable_cores
 from engine.errors import RankError
 from engine.sweep.executors.trial_runner import KEPT_SUBSETS
 from engine.sweep.planning.trial import Trial
 from engine.sweep.timing.pace import BUSY_MACHINE, Pace, measure_pace
-from engine.sweep.timing.packing import Packing, available_cores, choose_packing, recorded_packing
+from engine.sweep.timing.packing import Packing, choose_packing, recorded_packing
 from engine.training.launch import Progress, no_progress
 
 SHARE_OF_MEMORY = 0.8
@@ -55,7 +55,7 @@ def measured_packing(
         return known
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus:
-        return packing_of_gpus(gpus, workers_per_device, len(available_cores()))
+        return packing_of_gpus(gpus, workers_per_device, usable_cores())
 
     tell = progress or no_progress
 
@@ -73,7 +73,7 @@ def measured_packing(
             ),
         )
 
-    return fastest_packing(trials, len(available_cores()), measure, free_memory())
+    return fastest_packing(trials, usable_cores(), measure, free_memory())
 
 
 def packing_of_gpus(gpus: int, workers_per_device: int, cores: int) -> Packing:
@@ -133,17 +133,3 @@ def image_bytes(trials: Sequence[Trial]) -> int:
         return images * trial.shape.channels * trial.shape.resolution**2
 
     return max(map(bytes_of, trials))
-
-
-def free_memory() -> int:
-    """Bytes that may be taken without swapping, and without leaving the container's share."""
-    facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(facts["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        taken = int((group / "memory.current").read_text())
-        held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such file, or "max": no limit of its own
-        return free
-    return min(free, limit - taken + int(held["inactive_file"]))

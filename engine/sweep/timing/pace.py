@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beton_builder.machine import usable_cores
 from engine.errors import RankError
 from engine.sweep.executors.local import run_local
 from engine.sweep.executors.recording import Event
 from engine.sweep.planning.trial import Trial
 from engine.sweep.timing.pace_worker import MakePaceRunner, PaceTrial, cancel_meetings
-from engine.sweep.timing.packing import available_cores
 from engine.sweep.timing.step_kinds import (
     NetworkKind,
     StepKind,
@@ -167,7 +167,7 @@ def measure_pace(
     """
     kinds = steps_to_measure(steps_of_all(trials), most)
     batches = _evaluation_batches(trials, kinds) if evaluation else {}
-    threads = threads or max(1, len(available_cores()) // workers)
+    threads = threads or max(1, usable_cores() // workers)
     records: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="engine-pace-") as folder:
         tasks = [

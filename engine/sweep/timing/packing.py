@@ -8,10 +8,11 @@ decide the order of its sums, and so the last bits of its results.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from beton_builder.machine import usable_cores
 
 WORTH_MORE_WORKERS = 1.03
 """A packing with more workers must be so much faster: each holds the images once more."""
@@ -42,7 +43,7 @@ class Packing:
         return {
             "workers": self.workers,
             "threads": self.threads,
-            "cores": len(available_cores()),
+            "cores": usable_cores(),
             "because": self.because,
             "rates": [[*packing, rate] for packing, rate in self.rates.items()],
         }
@@ -62,7 +63,7 @@ class Packing:
 
 def recorded_packing(record: Mapping[str, Any] | None) -> Packing | None:
     """The packing a sweep began in; None without one, or if the machine has other cores now."""
-    if not record or record["cores"] != len(available_cores()):
+    if not record or record["cores"] != usable_cores():
         return None
     return Packing(
         workers=record["workers"],
@@ -94,13 +95,6 @@ def choose_packing(cores: int, measure: Measure, *, most_workers: int | None = N
         if rates[packing] > rates[best] * WORTH_MORE_WORKERS:
             best = packing
     return Packing(workers=best[0], threads=best[1], rates=rates)
-
-
-def available_cores() -> list[int]:
-    """Numbers of the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def own_cores(workers: int, threads: int, cores: Sequence[int]) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -9,16 +10,9 @@ import pytest
 import torch
 
 from engine.doctor import arithmetic
-from engine.doctor.arithmetic import (
-    check_compiler,
-    check_gpu,
-    check_precision,
-    check_torch,
-    first_error,
-    try_compiler,
-)
+from engine.doctor.arithmetic import check_compiler, check_gpu, check_precision, check_torch
 from engine.doctor.finding import Asked
-from engine.training import precision
+from engine.training import compiler, precision
 
 ANY = Asked()
 GB = 10**9
@@ -79,58 +73,38 @@ def test_no_compiler_is_a_warning_because_runs_go_on_without(programs):
     assert not precision.can_compile()
 
 
-def test_a_compiler_that_torch_does_not_call_is_a_problem(programs):
+def test_a_compiler_that_torch_does_not_call_is_a_warning_as_runs_go_on_without(programs):
     programs(clangpp="exit 0")
-    assert precision.can_compile()
+    assert not precision.can_compile()
     found = check_compiler(ANY)
-    assert found.status == "problem"
+    assert found.status == "warning"
     assert "'g++'" in found.found
     assert found.next == "export CXX=clang++"
 
 
-@pytest.mark.parametrize(
-    ("message", "remedy"),
-    [
-        ("probe.cpp:2:10: fatal error: Python.h: No such file", "python3.11-dev"),
-        ("probe.cpp:3:10: fatal error: omp.h: No such file", "libomp-dev"),
-        ("g++: internal compiler error: Killed", "ENGINE_EAGER=1"),
-    ],
-)
-def test_a_compiler_that_fails_is_a_problem_with_its_own_words(programs, message, remedy):
-    programs(gpp=f"echo In file included from x: >&2; echo '{message}' >&2; exit 1")
+def test_a_compiler_that_fails_is_a_warning_with_its_own_words(programs):
+    programs(gpp="echo 'fatal error: Python.h: No such file' >&2; exit 1")
     found = check_compiler(ANY)
-    assert found.status == "problem"
-    assert message in found.found
-    assert remedy in found.next
+    assert found.status == "warning"
+    assert "networks run without torch.compile" in found.found
+    assert "Python.h: No such file" in found.found
+    assert found.next == "sudo apt-get install -y python3.11-dev"
 
 
-def test_a_compiler_that_hangs_is_left(programs, monkeypatch):
-    monkeypatch.setattr(arithmetic, "PATIENCE", 0.2)
-    programs(gpp="while :; do :; done")
-    found = check_compiler(ANY)
-    assert found.status == "problem"
-    assert "took over" in found.found
+def test_the_page_of_a_talkative_compiler_is_cut(programs):
+    programs(gpp="i=0; while [ $i -lt 999 ]; do printf 'error '; i=$((i+1)); done >&2; exit 1")
+    assert len(check_compiler(ANY).found) < 500
 
 
-def test_what_cannot_be_loaded_is_a_problem(programs):
-    programs(gpp='for last; do :; done; echo nothing > "$last"')
-    found = check_compiler(ANY)
-    assert found.status == "problem"
-    assert "can't be loaded" in found.found
-    assert "TORCHINDUCTOR_CACHE_DIR" in found.next
-
-
-def test_a_working_compiler_is_tried_and_leaves_nothing(monkeypatch, tmp_path):
+def test_a_working_compiler_is_named_with_its_version(monkeypatch):
     if shutil.which("g++") is None:
         pytest.skip("no g++ on this machine")
-    found = try_compiler("g++", tmp_path)
+    monkeypatch.delenv("ENGINE_EAGER", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = check_compiler(ANY)
     assert found.status == "ok"
-    assert found.found.startswith("g++ ")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_empty_complaint_is_said_to_be_one():
-    assert first_error("") == "it says nothing"
+    assert re.fullmatch(r"g\+\+ \d+\.\d+\.\d+: builds and loads", found.found)
 
 
 @pytest.fixture
@@ -216,12 +190,12 @@ def test_hidden_gpus_are_a_warning(driver, monkeypatch):
     assert check_gpu(ANY).next == "unset CUDA_VISIBLE_DEVICES"
 
 
-def test_a_gpu_without_a_compiler_for_it_is_a_problem(programs, gpu, monkeypatch):
+def test_a_gpu_without_a_compiler_for_it_is_a_warning(programs, gpu, monkeypatch):
     gpu()
-    monkeypatch.setattr(arithmetic.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: object())
     found = check_compiler(ANY)
-    assert (found.status, found.next) == ("problem", "sudo apt-get install -y gcc")
+    assert (found.status, found.next) == ("warning", "sudo apt-get install -y gcc")
     programs(gcc="exit 0")
     assert check_compiler(ANY).found == "Triton with gcc"
-    monkeypatch.setattr(arithmetic.importlib.util, "find_spec", lambda name: None)
-    assert check_compiler(ANY).status == "problem"
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
+    assert check_compiler(ANY).status == "warning"

@@ -48,7 +48,7 @@ def test_a_dataset_is_named_with_the_tier_that_will_serve_it(small_data):
 
 
 def test_a_dataset_that_does_not_fit_is_said_to_stream(small_data, monkeypatch):
-    monkeypatch.setattr(tiers, "_free_host_memory", lambda: 0)
+    monkeypatch.setattr(tiers, "free_memory", lambda: 0)
     assert "train images are streaming" in check_data(Asked(data=small_data)).found
 
 

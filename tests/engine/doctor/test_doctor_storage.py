@@ -20,8 +20,8 @@ from engine.doctor.storage import (
     check_out_folder,
     check_temporary_folder,
     judge_space,
-    nearest_folder,
 )
+from engine.training.compiler import compile_cache, nearest_folder
 
 ANY = Asked()
 UNWRITABLE = Path("/proc/nowhere")
@@ -163,7 +163,7 @@ def test_the_compile_cache_is_where_torch_says(monkeypatch):
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    assert str(storage.compile_cache()) == default_cache_dir()
+    assert str(compile_cache()) == default_cache_dir()
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 

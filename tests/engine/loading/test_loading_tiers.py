@@ -29,7 +29,7 @@ def test_what_fits_is_resident(tiles: Dataset) -> None:
 
 def test_what_does_not_fit_streams(tiles: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 30 * 3 * 16 * 16
-    monkeypatch.setattr("engine.loading.tiers._free_host_memory", lambda: 4 * needed - 4)
+    monkeypatch.setattr("engine.loading.tiers.free_memory", lambda: 4 * needed - 4)
     assert choose_tier(tiles).tier == "streaming"
     assert choose_tier(tiles).reason.endswith("over a quarter")
     assert choose_tier(tiles, num_samples=29).tier == "resident"
@@ -37,6 +37,14 @@ def test_what_does_not_fit_streams(tiles: Dataset, monkeypatch: pytest.MonkeyPat
     assert epoch.describe()["tier"] == "streaming"
     assert "over a quarter" in epoch.describe()["reason"]
     epoch.close()
+
+
+def test_as_many_threads_decode_as_can_run_at_once(
+    tiles: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.loading.streaming.usable_cores", lambda: 3)
+    assert Streaming(tiles).workers == 3
+    assert Streaming(tiles, workers=5).workers == 5
 
 
 def test_random_crops_stream_and_centre_crops_of_the_same_images_are_resident(

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pace_cases import made_pace, made_trial
 
+from beton_builder import machine
 from engine.errors import RankError
 from engine.sweep.timing import measured_packing as module
 from engine.sweep.timing.measured_packing import (
     fastest_packing,
-    free_memory,
     image_bytes,
     measured_packing,
     packing_of_gpus,
@@ -22,7 +22,6 @@ from engine.sweep.timing.pace import Pace
 from engine.sweep.timing.packing import (
     WORTH_MORE_WORKERS,
     Packing,
-    available_cores,
     choose_packing,
     recorded_packing,
 )
@@ -121,7 +120,7 @@ def test_gpus_get_workers_without_a_measurement() -> None:
 def test_a_resumed_sweep_keeps_its_packing_and_measures_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cores = len(available_cores())
+    cores = machine.usable_cores()
     began = Packing(workers=cores, threads=1, rates={(cores, 1): 8.25}, because="so it was")
     head = {"packing": json.loads(json.dumps(began.record()))}
     monkeypatch.delattr(module, "measure_pace")
@@ -135,13 +134,32 @@ def test_a_packing_of_another_machine_is_measured_anew(monkeypatch: pytest.Monke
     monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(module, "measure_pace", lambda trials, **asked: made_pace())
     packing = measured_packing(trials(1), precision="fp32", remembered=began)
-    assert (packing.workers, packing.threads) == (1, len(available_cores()))
+    assert (packing.workers, packing.threads) == (1, machine.usable_cores())
 
 
-def test_free_memory_is_some_and_no_more_than_the_machine_has() -> None:
-    import os
+def test_a_quota_of_cpu_time_is_shared_out_like_so_many_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = Packing(workers=64, threads=1, rates={}).record() | {"cores": 64}
+    monkeypatch.setattr(machine, "allowed_cores", lambda: list(range(64)))
+    monkeypatch.setattr(machine, "cpu_quota", lambda root: 3.2)
+    assert machine.usable_cores() == 4
+    asked: list[tuple[int, int]] = []
 
-    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    def measured(trials: list, *, workers: int, threads: int, **_: object) -> Pace:
+        asked.append((workers, threads))
+        return made_pace({10: workers}, workers=workers, threads=threads)
+
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(module, "measure_pace", measured)
+    monkeypatch.setattr(module, "free_memory", lambda: PLENTY)
+    packing = measured_packing(trials(), precision="fp32", remembered=began)
+    assert asked == [(1, 4), (2, 2), (4, 1)]
+    record = packing.record()
+    assert record["cores"] == 4
+    assert recorded_packing(record) == packing
+    monkeypatch.setattr(machine, "cpu_quota", lambda root: 1.5)
+    assert recorded_packing(record) is None
 
 
 @given(st.integers(1, 48), st.integers(1, 64), st.randoms(use_true_random=False))
