@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from itertools import pairwise
@@ -79,3 +80,25 @@ def test_every_label_transform_and_selection_exists(axis, parse):
     assert len(names) > 4
     for name in names:
         parse(name)
+
+
+def test_every_file_that_it_links_to_or_shows_is_there():
+    root = Path(__file__).parents[1]
+    links = [link for link in re.findall(r"\]\(([^)#]+)", TEXT) if "://" not in link]
+    assert links
+    assert [link for link in links if not (root / link).is_file()] == []
+
+
+def test_what_a_label_is_worth_is_what_the_committed_reproduction_says():
+    folder = Path(__file__).parents[1] / "docs" / "reproduction" / "tables"
+    with (folder / "worth_in_images.csv").open(newline="") as file:
+        rows = {int(row["ipc"]): row for row in csv.DictReader(file)}
+    told = re.search(
+        r"worth ([\d.]+) hard-labelled images\*\* \(95 % interval ([\d.]+) to ([\d.]+)\)", TEXT
+    )
+    assert told
+    first = rows[1]
+    for text, column in zip(
+        told.groups(), ("images_per_label", "worth_low", "worth_high"), strict=True
+    ):
+        assert text == f"{float(first[column]):.1f}"
