@@ -1,4 +1,4 @@
-"""Tar shards as others write them, by Python's tarfile alone."""
+"""Tar shards as others write them, by Python's tarfile alone, and what is read of them."""
 
 import io
 import tarfile
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from beton_samples import as_jpeg, smooth_pixels
+
+from beton_builder.sources.samples import EncodedSplit, Source
 
 Content = bytes | tarfile.TarInfo
 
@@ -46,3 +48,22 @@ def small_shards(folder: Path) -> Path:
     write_tar(folder / "train-000001.tar", labelled(4, first=5))
     write_tar(folder / "val-000000.tar", labelled(3, first=100))
     return folder
+
+
+IMAGE = picture(0)
+
+
+def train_of(source: Source) -> EncodedSplit:
+    split = source.splits["train"]
+    assert isinstance(split, EncodedSplit)
+    return split
+
+
+def one_shard(folder: Path, files: list[tuple[str, Content]]) -> Path:
+    write_tar(folder / "train-0.tar", files, tarfile.PAX_FORMAT)
+    return folder
+
+
+def two_and(*files: tuple[str, bytes]) -> list[tuple[str, Content]]:
+    """Two whole samples of classes 0 and 1, then the files given."""
+    return [*labelled(2, classes=2), *files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,29 @@ def _eager(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
     """Small networks run eagerly in tests; those about compilation say so by their marker."""
     if "compiled" not in request.keywords:
         monkeypatch.setenv("ENGINE_EAGER", "1")
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Path]:
+    """`programs(name="script")`: the only programs on the PATH; torch.compile is wanted."""
+    import torch
+
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    for variable in ("ENGINE_EAGER", "CXX", "CC", "TORCH_INDUCTOR_INSTALL_GXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+
+    def install(**scripts: str) -> Path:
+        for name, script in scripts.items():
+            file = folder / name.replace("pp", "++")
+            file.write_text(f"#!/bin/sh\n{script}\n")
+            file.chmod(0o755)
+        return folder
+
+    return install
 
 
 def write_image_folder(root: Path, *, train: int, test: int, seed: int = 0) -> Path:

@@ -18,26 +18,6 @@ ANY = Asked()
 GB = 10**9
 
 
-@pytest.fixture
-def programs(monkeypatch, tmp_path):
-    """`programs(name="script")`: the only programs on the PATH; torch.compile is wanted."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    for variable in ("ENGINE_EAGER", "CXX", "CC"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-
-    def install(**scripts):
-        for name, script in scripts.items():
-            file = folder / name.replace("pp", "++")
-            file.write_text(f"#!/bin/sh\n{script}\n")
-            file.chmod(0o755)
-
-    return install
-
-
 def test_torch_is_described():
     found = check_torch(ANY)
     assert str(torch.__version__) in found.found

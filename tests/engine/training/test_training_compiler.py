@@ -22,27 +22,6 @@ CHECKOUT = Path(engine.__file__).parents[1]
 pytestmark = pytest.mark.compiled  # leaves ENGINE_EAGER alone
 
 
-@pytest.fixture
-def programs(monkeypatch, tmp_path):
-    """`programs(name="script")`: the only programs on the PATH; torch.compile is wanted."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    for variable in ("ENGINE_EAGER", "CXX", "CC", "TORCH_INDUCTOR_INSTALL_GXX"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-
-    def install(**scripts):
-        for name, script in scripts.items():
-            file = folder / name.replace("pp", "++")
-            file.write_text(f"#!/bin/sh\n{script}\n")
-            file.chmod(0o755)
-        return folder
-
-    return install
-
-
 def fault():
     found = compiler_fault()
     assert found is not None
