@@ -187,6 +187,7 @@ def curves_of(
     *,
     x_of: Callable[[Variant], float] = lambda variant: float(variant.value),
     start: float | None = None,
+    hard_at: float | None = None,
     level: bool = False,
     published: Mapping[Any, Mapping[Any, float]] | None = None,
     key_of: Callable[[Series], Any] = lambda each: each.ipc,
@@ -195,21 +196,20 @@ def curves_of(
 
     Args:
         start: where to put the soft labels themselves, as the point of no change.
+        hard_at: where to put hard labels, if they are what the variants come to there.
         level: draw the soft labels as a level.
         published: by `key_of` of a series, then by x.
     """
     found = []
     for each in few(series):
         points = []
-        base = baseline_summary(each, of)
-        if start is not None and base is not None:
-            points.append(Point(x=start, y=100 * base.mean, spread=_percent(base.std)))
-        for variant in each.variants:
-            summary = variant.condition.cell.summary(*of)
-            if summary is not None:
-                points.append(
-                    Point(x=x_of(variant), y=100 * summary.mean, spread=_percent(summary.std))
-                )
+        base = baseline_summary(each, each.soft, of)
+        hard = baseline_summary(each, each.hard, of)
+        known = {start: base, hard_at: hard}
+        known |= {x_of(v): v.condition.cell.summary(*of) for v in each.variants}
+        for x, summary in known.items():
+            if x is not None and summary is not None:
+                points.append(Point(x=x, y=100 * summary.mean, spread=_percent(summary.std)))
         theirs = (published or {}).get(key_of(each)) or {}
         if points:
             found.append(

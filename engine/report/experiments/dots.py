@@ -85,7 +85,7 @@ def draw_dots(
                         scalex=False,
                     )
                 axes.plot([100 * summary.mean], [y], color=shades[number], marker=marker, zorder=3)
-            level = baseline_summary(each, of)
+            level = baseline_summary(each, each.soft, of)
             if level is not None:
                 axes.axvline(
                     100 * level.mean,

@@ -20,6 +20,9 @@ from engine.report.experiments.series import (
 )
 from engine.report.experiments.words import at, telling, than
 
+ALL_MASS = 1.0
+"""The mass at which nothing is left for the other classes: hard labels."""
+
 
 def find(evidence: Evidence) -> Finding | None:
     variants = variants_of(evidence, _mass)
@@ -35,8 +38,8 @@ def find(evidence: Evidence) -> Finding | None:
         pictures=(
             Picture(
                 name="generated",
-                caption="Accuracy by the mass that generated labels give the true class; dashed: "
-                "the expert’s soft labels.",
+                caption="Accuracy by the mass that generated labels give the true class (all of "
+                "it: hard labels); dashed: the expert’s soft labels.",
                 draw=lambda: _draw(evidence, drawn),
             ),
         )
@@ -83,11 +86,11 @@ def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: generated labels",
-            under=under(series),
+            under=under(series, *(["1: hard labels"] if any(s.hard for s in series) else [])),
             xlabel="mass of the true class",
             ylabel=f"{evidence.of[1]} accuracy (%)",
             xscale="linear",
             level_name="the expert’s soft labels",
         ),
-        curves_of(series, evidence.of, level=True, published=theirs),
+        curves_of(series, evidence.of, hard_at=ALL_MASS, level=True, published=theirs),
     )

@@ -114,17 +114,19 @@ def _place(variant: Variant) -> tuple[int | None, Mapping[str, Value]]:
     return soft.epoch, own | {name: soft.axes.get(name) for name in OF_EXPERTS}
 
 
-def baseline_summary(series: Series, of: tuple[str, str]) -> Summary | None:
-    """The soft labels of a series over the seeds that its variants have, or over all if none.
+def baseline_summary(
+    series: Series, condition: Condition | None, of: tuple[str, str]
+) -> Summary | None:
+    """A condition of a series over the seeds that its variants have, or over all if none.
 
     A baseline often has further runs; over other seeds it would be no point of the same line.
     """
-    if series.soft is None:
+    if condition is None:
         return None
-    values = series.soft.cell.values(*of)
+    values = condition.cell.values(*of)
     have = {seeds for each in series.variants for seeds in each.condition.cell.values(*of)}
     kept = [seeds for seeds in values if seeds in have] or list(values)
-    groups = subset_of(series.soft.cell)
+    groups = subset_of(condition.cell)
     return summarise([values[seeds] for seeds in kept], [groups[seeds] for seeds in kept])
 
 

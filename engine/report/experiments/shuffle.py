@@ -94,8 +94,7 @@ def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
         for kind, condition in zip(
             KINDS, (each.soft, each.hard, each.variants[0].condition), strict=True
         ):
-            found = condition.cell.summary(*evidence.of) if condition else None
-            found = baseline_summary(each, evidence.of) if kind == "soft" else found
+            found = baseline_summary(each, condition, evidence.of)
             if found:
                 spread = None if found.std is None else 100 * found.std
                 bars[group, kind] = Bar(height=100 * found.mean, spread=spread)

@@ -71,6 +71,16 @@ def test_generated_labels_stand_beside_the_best_expert_epoch(all_found):
     )
 
 
+def test_generated_labels_end_at_hard_labels_of_the_same_seeds():
+    more_seeds = grid({(10, None): HARD[10] + 0.2}, (7, 8))
+    invented = varied({"generated:0.8": 0.9}, "transform", ipcs=[10], epoch=None)
+    finding = found_in([*plain(), *more_seeds, *invented])["generated"]
+    lines = lines_of(finding.pictures[0])
+    ((xs, ys),) = [line for gid, line in lines.items() if not gid.endswith("-published")]
+    assert xs == [0.8, 1.0]
+    assert ys[1] == pytest.approx(100 * (HARD[10] + 0.002))
+
+
 def test_zero_shot_scores_the_class_that_was_taken_away_alone(all_found):
     rows = rows_of(all_found["zero-shot"], "zero_shot")
     scored = {row["taken_away"]: row for row in rows}
