@@ -1,8 +1,8 @@
 """Differentiable siamese augmentation (DSA) of normalised batches, as the papers use it.
 
-One operation is drawn per batch and its parameters per sample (PROTOCOL.md §1). What comes in are
+One operation is drawn per batch and its parameters per sample (docs/protocol.md §1). In come
 normalised images and four uniform numbers per sample, drawn ahead of time on the host by
-:func:`draw_operations` and :func:`draw_parameters`; what goes out are images of the same shape.
+:func:`draw_operations` and :func:`draw_parameters`; out go images of the same shape.
 Both draws are keyed on (seed, epoch) and counted by batch or sample id, so a sample's parameters
 do not depend on the batch it lies in, on the device or on the number of ranks.
 

@@ -42,7 +42,7 @@ def random_resized_crop(
     """Boxes and mirror flags of a training epoch.
 
     ``ids``: (n,) int64; ``heights``, ``widths``: (n,) pixels. Returns boxes (n, 4) int64 and flags
-    (n,) bool. Source: torchvision.transforms.RandomResizedCrop, PROTOCOL section 1.
+    (n,) bool. Source: torchvision.transforms.RandomResizedCrop, docs/protocol.md §1.
     """
     key = stream_key(STREAM, augment_seed, epoch)
     height = np.asarray(heights, dtype=np.int64)

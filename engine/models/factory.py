@@ -16,7 +16,7 @@ def build_model(
     """A network whose initial weights depend on ``init_seed`` alone.
 
     torch's global generator is left as it was: seeding inside a model factory is what made the
-    published runs unrepeatable (PROTOCOL.md §3, trap 3).
+    published runs unrepeatable (docs/protocol.md §3, trap 3).
 
     Raises:
         UsageError: the name is unknown, or the images are too small for that depth.

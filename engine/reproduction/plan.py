@@ -25,8 +25,8 @@ from engine.sweep.planning.plan import sample_pool
 from engine.training import StudentRecipe
 
 SMALL_PIXELS, MIDDLE_PIXELS = 48, 96
-"""ConvNetD3 up to 48 pixels, ConvNetD4 up to 96 (PROTOCOL.md §1: 32 and 64); larger images, and
-those of different sizes, are shown at 64."""
+"""ConvNetD3 up to 48 pixels, ConvNetD4 up to 96 (docs/protocol.md §1: 32 and 64); larger images,
+and those of different sizes, are shown at 64."""
 
 ALWAYS_HAD = 0.7
 """Nats from which on derived labels exist on any images: the sharpest label of an image that lies

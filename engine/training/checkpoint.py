@@ -27,7 +27,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, 
     Raises:
         ArtefactError: the file can't be written.
     """
-    # A copy of every tensor: state_dict hands out the live parameters (PROTOCOL.md §3, trap 4).
+    # A copy of every tensor: state_dict hands out live parameters (docs/protocol.md §3, trap 4).
     still = {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }

@@ -1,4 +1,4 @@
-"""What an expert and a student are trained with (PROTOCOL.md §1)."""
+"""What an expert and a student are trained with (docs/protocol.md §1)."""
 
 from __future__ import annotations
 

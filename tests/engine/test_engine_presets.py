@@ -1,4 +1,4 @@
-"""The papers' hyperparameters, typed here from PROTOCOL.md's tables a second time."""
+"""The papers' hyperparameters, typed here from docs/protocol.md's tables a second time."""
 
 from __future__ import annotations
 

@@ -59,9 +59,9 @@ def top_k(
     """The k largest probabilities; the others become 0.
 
     What remains is divided by its sum, so that the labels' mass, and with it the step a learning
-    rate means, does not depend on k (PROTOCOL.md §3, trap 6). ``top-k:4,keep`` leaves it as it is:
-    the one transform after which rows may sum to less than 1. Preserves the top class, the ranks of
-    the classes kept and, renormalised, their ratios.
+    rate means, does not depend on k (docs/protocol.md §3, trap 6). ``top-k:4,keep`` leaves it as it
+    is: the one transform after which rows may sum to less than 1. Preserves the top class, the
+    ranks of the classes kept and, renormalised, their ratios.
     """
     num_classes = probabilities_nk.shape[1]
     require_whole(f"top-k:{k}", k, 1, num_classes, f"there are {num_classes} classes")

@@ -1,8 +1,8 @@
 """Learn the labels of random real images by back-propagating through students' training.
 
 The images stay as they are; their labels alone are optimised, so that a student trained on them
-does well on real images with hard labels (PROTOCOL.md, learned labels). The loop outside is Adam on
-logits, with a checkpoint every so many steps; a killed run goes on to the same bytes.
+does well on real images with hard labels (docs/protocol.md §1, experiments). The loop outside is
+Adam on logits, with a checkpoint every so many steps; a killed run goes on to the same bytes.
 
 Measured on one core of an AMD EPYC, in seconds of its own time beside other work: a plain step of
 ConvNetD3-w32 on 100 images of 32 × 32 takes 0.06 s, a differentiated one 0.26 s; an outer step with

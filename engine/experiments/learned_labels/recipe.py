@@ -47,7 +47,7 @@ class HeldOut(Strict):
     """Now and then a new student is trained on the labels as they are, and asked of validation.
 
     ``every``: outer steps between two of them, 0 for none. ``epochs``, ``lr``: of that student,
-    whose other options are the papers' (PROTOCOL.md §1, students).
+    whose other options are the papers' (docs/protocol.md §1, students).
     """
 
     every: int = Field(default=50, ge=0)

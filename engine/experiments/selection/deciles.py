@@ -1,7 +1,7 @@
 """Images by how hard they are for an expert: its cross-entropy with the true class.
 
 Within each class the candidates are sorted by difficulty (ties: lower id first) and cut into ten
-deciles, 0 the easiest and 9 the hardest, whose sizes differ by at most one (PROTOCOL.md §1).
+deciles, 0 the easiest and 9 the hardest, whose sizes differ by at most one (docs/protocol.md §1).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from engine.experiments.selection.pool import Pool, drawn_order, first_of_each_c
 
 @selection()
 def random(pool: Pool, images_per_class: int, subset_seed: int) -> npt.NDArray[np.int64]:
-    """Random images of every class (PROTOCOL.md §1, image selection).
+    """Random images of every class (docs/protocol.md §1, image selection).
 
     Subsets of one seed are nested: those of a smaller IPC lie within those of a larger one, which
     pairs the cells of a grid. Each sample's rank depends on the seed and its own id alone.

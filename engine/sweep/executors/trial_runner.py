@@ -281,7 +281,7 @@ class _Evaluation:
 
 
 def pick_accuracies(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
-    """The three accuracies of one student (PROTOCOL.md §1, evaluation), ties to the earliest.
+    """The three accuracies of one student (docs/protocol.md §1, evaluation), ties to the earliest.
 
     ``final``: after the last epoch. ``selected``: at the best validation accuracy. ``max_on_test``:
     the papers' optimistic measure. A part is None where its split is missing.

@@ -1,4 +1,4 @@
-"""Each DSA operation against scalar numpy and scipy computations of PROTOCOL.md §1."""
+"""Each DSA operation against scalar numpy and scipy computations of docs/protocol.md §1."""
 
 from __future__ import annotations
 
