@@ -1,7 +1,8 @@
 """The HTML page: one file, no network (its own policy refuses any), every text escaped.
 
-In: results, panels and drawn figures. Out: the page as text. Every number links to the list of its
-trials, which the browser unfolds; the tooltip has the same ids for those who only point.
+In: results, panels and drawn figures. Out: the page as text. Every accuracy links to the list of
+its trials, which the browser unfolds; the tooltip has the same ids for those who only point. What
+is computed from several accuracies names its trials in the CSV.
 """
 
 from __future__ import annotations
@@ -162,15 +163,31 @@ class _Listing:
 
 
 def _lead(results: Results) -> str:
-    experts = sorted({str(t.axes["expert"]) for t in results.trials if t.axes.get("expert")})
-    ipcs = sorted({trial.ipc for trial in results.trials})
+    """Which students there are: by their labels, and on how many images of each class."""
+    soft = [trial for trial in results.trials if trial.labels == "soft"]
+    hard = [trial for trial in results.trials if _has_hard_labels(trial)]
+    experts = sorted({str(trial.axes["expert"]) for trial in soft if trial.axes.get("expert")})
     of = f" of {numbers.listed(experts)}" if experts else ""
-    soft = {_images(trial) for trial in results.trials if trial.labels == "soft"}
-    hard = {_images(trial) for trial in results.trials if _has_hard_labels(trial)}
-    beside = ", beside the same images with hard labels" if soft & hard else ""
-    count = numbers.listed([str(ipc) for ipc in ipcs])
-    noun = "image" if ipcs == [1] else "images"
-    return f"Students trained on {count} {noun} per class with soft labels{of}{beside}."
+    beside = ", beside the same images with hard labels" if _shared(soft, hard) else ""
+    told: list[str] = []
+    left = {trial.ipc for trial in results.trials}
+    for trials, labels in (
+        (soft, f"with soft labels{of}{beside}"),
+        (hard, "with hard labels"),
+        (results.trials, "with labels that no expert made"),
+    ):
+        ipcs = sorted(left & {trial.ipc for trial in trials})
+        left -= set(ipcs)
+        if ipcs:
+            noun = "" if told else " image per class" if ipcs == [1] else " images per class"
+            alone = " alone" if told else ""
+            told.append(f"on {numbers.listed([str(i) for i in ipcs])}{noun} {labels}{alone}")
+    return f"Students trained {'; '.join(told)}."
+
+
+def _shared(some: Sequence[Trial], others: Sequence[Trial]) -> bool:
+    """Whether any images are of both."""
+    return not {_images(trial) for trial in some}.isdisjoint(_images(trial) for trial in others)
 
 
 def _images(trial: Trial) -> tuple[Value, ...]:

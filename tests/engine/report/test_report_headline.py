@@ -48,3 +48,17 @@ def test_hard_labels_are_announced_where_they_are_of_the_same_images(tmp_path):
         cell = {} if transform is None else {"transform": transform}
         lead = lead_of(tmp_path / name, [*soft, *grid({(1, None): 0.1}, cell=cell)])
         assert lead.endswith(", beside the same images with hard labels.")
+
+
+def test_an_ipc_of_hard_labels_alone_is_not_announced_as_one_of_soft_labels(tmp_path):
+    soft = grid({(ipc, 5): 0.1 for ipc in (1, 10)})
+    hard = grid({(ipc, None): 0.05 for ipc in (1, 10, 20, 50)})
+    invented = grid({(100, None): 0.1}, cell={"transform": "generated:0.9"})
+    assert lead_of(tmp_path / "a", [*soft, *hard, *invented]) == (
+        "Students trained on 1 and 10 images per class with soft labels of cifar100-d3-s0, beside "
+        "the same images with hard labels; on 20 and 50 with hard labels alone; on 100 with labels "
+        "that no expert made alone."
+    )
+    assert lead_of(tmp_path / "b", grid({(1, None): 0.05})) == (
+        "Students trained on 1 image per class with hard labels."
+    )
