@@ -8,7 +8,7 @@ from engine.analysis.best_epoch import BestEpoch, best_epochs, judge_growth
 from engine.analysis.grid import Panel
 from engine.report import numbers
 from engine.report.entries import Entry, Table, accuracy_entry
-from engine.report.tables import Row
+from engine.report.tables import Row, trial_ids
 
 MOST_NAMED = 8  # IPCs in a sentence; the table has all
 
@@ -92,6 +92,11 @@ def best_epoch_rows(panels: Sequence[Panel]) -> list[Row]:
             "epochs_compared": _listing(each.compared),
             "epochs_lacking_runs": _listing(each.owed),
             "final_test_mean": summary.mean if summary else None,
+            "trials": " ".join(
+                trial_ids(cell.trials)
+                for cell in panel.soft_cells(each.ipc)
+                if cell.expert_epoch in each.compared
+            ),
         }
         for panel in panels
         for each in best_epochs(panel)

@@ -19,6 +19,7 @@ from engine.report.entries import (
     absence_legend,
     absent,
     accuracy_entry,
+    cell_anchor,
     missing_entry,
     plus_minus_legend,
 )
@@ -252,7 +253,7 @@ def _gain_entry(soft: Cell, hard: Cell, measure: str) -> Entry:
     text = numbers.gain(found)
     if found.paired and {found.n} != {len(soft.trials), len(hard.trials)}:
         text += f" (n = {found.n})"
-    return Entry(text=text, title=numbers.gain_in_full(found))
+    return Entry(text=text, title=numbers.gain_in_full(found), anchor=cell_anchor(soft))
 
 
 def _uniform_entropy(num_classes: int) -> str:

@@ -18,7 +18,7 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.experiments.law_figures import draw_law, draw_residuals
 from engine.report.experiments.pareto import main_grid
-from engine.report.tables import Row
+from engine.report.tables import Row, trial_ids
 
 LEAST_IPCS, LEAST_KNOWLEDGE = 3, 3
 
@@ -81,9 +81,10 @@ def law_of(
         why = numbers.listed(few) or f"{len(points)} cells"
         return Finding(sentences=(f"Too few points for a law: {why}.",))
     best = fits[0]
+    trials = " ".join(trial_ids(condition.cell.trials) for condition, _ in points)
     return Finding(
         sentences=tuple(_sentences(fits, knowledge)),
-        tables=(_forms_table(fits, knowledge), _parameter_table(best, knowledge)),
+        tables=(_forms_table(fits, knowledge, trials), _parameter_table(best, knowledge, trials)),
         pictures=(
             Picture(
                 name=knowledge.stem,
@@ -132,7 +133,7 @@ def _sentences(fits: Sequence[LawFit], knowledge: Knowledge) -> list[str]:
     return sentences
 
 
-def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge) -> NumberTable:
+def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge, trials: str) -> NumberTable:
     rows, flat = [], []
     for i, fit in enumerate(fits):
         errors = {
@@ -150,7 +151,8 @@ def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge) -> NumberTable:
             )
         )
         line: Row = {"form": fit.form, "formula": fit.formula, "parameters": len(fit.parameters)}
-        flat.append(line | {f"{k.replace(' ', '_')}_error": v for k, v in errors.items()})
+        line |= {f"{k.replace(' ', '_')}_error": v for k, v in errors.items()}
+        flat.append(line | {"trials": trials})
     return NumberTable(
         name=f"{knowledge.stem}_forms",
         view=Table(
@@ -176,7 +178,7 @@ def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge) -> NumberTable:
     )
 
 
-def _parameter_table(fit: LawFit, knowledge: Knowledge) -> NumberTable:
+def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTable:
     rows = [
         (
             Entry(text=name, style="words"),
@@ -203,6 +205,7 @@ def _parameter_table(fit: LawFit, knowledge: Knowledge) -> NumberTable:
                 "value": found.mean,
                 "ci_low": found.low,
                 "ci_high": found.high,
+                "trials": trials,
             }
             for name, found in fit.parameters.items()
         ),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from engine.analysis.trials import Seeds
 from engine.analysis.worth import Worth, worth_in_images
 from engine.report import numbers
-from engine.report.entries import Entry, Table, accuracy_entry
+from engine.report.entries import Entry, Table, accuracy_entry, cell_anchor
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.curves import DASHES, PUBLISHED
 from engine.report.experiments.evidence import Evidence
@@ -160,7 +160,7 @@ def _table(
             accuracy_entry(own.cell, measure, split=split)
             if own
             else Entry(text=numbers.NOT_ASKED, style="muted"),
-            Entry(text=amount(worth), style="best"),
+            Entry(text=amount(worth), style="best", anchor=cell_anchor(each.soft.cell)),
             Entry(text=ends or numbers.NOT_MEASURED, style="words"),
             Entry(text=worth.kind, style="words"),
         ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
 from report_synthetic_sweep import asked_of, grid, trial, write_sweep
 
 from engine.analysis import parse_trial, split_into_panels
+from engine.analysis.trials import MEASURES
 from engine.report import entries, main_table, tables, textual, views
 from engine.report.sweeps import read_sweeps
 
@@ -176,13 +178,59 @@ def test_of_very_many_missing_cells_the_page_lists_some_and_says_where_the_other
     assert any("tables/problems.csv" in line for line in view.legend)
 
 
+MEAN = re.compile(r"[0-9.]+ ± ")
+
+
 def test_every_number_leads_to_its_trials():
-    records = grid({(1, 5): 0.1, (1, None): 0.05})
+    records = grid({(i, e): 0.05 * i + 0.01 * (e or 0) for i in (1, 2) for e in (5, 13, None)})
+    ids: dict[tuple[int, int | None], list[str]] = {}
+    for record in records:
+        ids.setdefault((record["cell"]["ipc"], record["cell"]["expert_epoch"]), []).append(
+            record["id"]
+        )
     (panel,) = panels_of(records)
-    entry = views.grid_view(panel, "final").rows[0][1]
-    assert entry.anchor == f"trials-{records[0]['id']}"
-    assert all(record["id"][:12] in entry.title for record in records[:3])
-    assert "95 % CI" in entry.title
+    for measure in MEASURES:
+        for epoch, row in zip((5, 13, None), views.grid_view(panel, measure).rows, strict=True):
+            for ipc, entry in zip((1, 2), row[1:], strict=True):
+                assert entry.anchor == f"trials-{ids[ipc, epoch][0]}"
+                assert all(each[:12] in entry.title for each in ids[ipc, epoch])
+                assert "95 % CI" in entry.title
+    for ipc, row in zip((1, 2), views.main_view(panel).rows, strict=True):
+        soft, hard = (f"trials-{ids[ipc, epoch][0]}" for epoch in (13, None))
+        of_measure = [soft, hard, soft]  # a gain leads to the soft labels, beside the hard ones
+        assert [entry.anchor for entry in row[3:]] == [*of_measure * 3, "", soft]
+
+
+def test_every_accuracy_of_an_experiment_leads_to_its_trials(all_found):
+    means = {
+        (table.name, entry.anchor)
+        for finding in all_found.values()
+        for table in finding.tables
+        for row in table.view.rows
+        for entry in row
+        if MEAN.match(entry.text) and not entry.title.startswith("published")
+    }
+    assert len({name for name, _ in means}) > 10
+    assert [name for name, anchor in means if not anchor.startswith("trials-")] == []
+
+
+def test_every_row_of_results_names_its_trials(full_report):
+    known = {row["trial"] for row in read_table(full_report, "trials")}
+    silent = {"claims", "comparisons", "experts", "problems", "trials"}
+    found = {file.stem for file in (full_report / "tables").glob("*.csv")} - silent
+    assert {"best_epoch", "worth_in_images", "scaling_law_forms", "top_k"} <= found
+    for name in found:
+        for row in read_table(full_report, name):
+            named = [ids for key, text in row.items() if "trials" in key for ids in text.split()]
+            assert set(named) <= known
+            was_run = row.get("n") != "0" and row.get("soft_max_on_test_mean") != ""
+            assert named or not was_run, (name, row)
+    for row in read_table(full_report, "comparisons"):
+        assert row["ids"]
+
+
+def read_table(report, name):
+    return list(csv.DictReader((report / "tables" / f"{name}.csv").open()))
 
 
 def test_a_setting_per_ipc_is_shown_in_its_row():
