@@ -34,7 +34,12 @@ NAMED_FILES = 3
 
 
 def check_destination(
-    out: Path, kind: str, *, records: str | None = None, replaced: bool = False
+    out: Path,
+    kind: str,
+    *,
+    records: str | None = None,
+    derived: bool = False,
+    replaced: bool = False,
 ) -> None:
     """Refuse a place where anything but an artefact of a kind lies, however damaged or unfinished.
 
@@ -43,6 +48,7 @@ def check_destination(
         kind: of ``KINDS``.
         records: glob of further records of such an artefact. Where its identity is too damaged to
             say its kind, a whole one of them does.
+        derived: the identity can be made anew from those records, so it may be missing, too.
         replaced: what lies there will go as a whole, so not even a lock may lie in an empty folder.
 
     Raises:
@@ -51,8 +57,8 @@ def check_destination(
     if is_unclaimed(out) and not (replaced and out.is_dir() and any(out.iterdir())):
         return
     said = kind_of(out)
-    if said is None and records and _is_damaged(out) and _has_whole(out, records):
-        said = kind
+    if said is None and records and (_is_damaged(out) or (derived and not _has_identity(out))):
+        said = kind if _has_whole(out, records) else None
     if said != kind:
         raise foreign_folder(out, KINDS[kind])
 
@@ -86,6 +92,10 @@ def _said_kind(identity: bytes) -> str | None:
         found = re.search(rb'^ "kind": "([a-z-]+)"', identity, re.MULTILINE)
         kind = found and found[1].decode()
     return kind if isinstance(kind, str) else None
+
+
+def _has_identity(folder: Path) -> bool:
+    return any((folder / name).exists() for name in IDENTITIES)
 
 
 def _is_damaged(folder: Path) -> bool:

@@ -127,7 +127,7 @@ def sweep_students(
         from engine.sweep.dry_run import describe_plan, estimate_trials
 
         check_trials(trials, dataset)
-        precision = _precision(grids, ledger, trials)
+        precision = _precision(grids, ledger.remembered(), trials)
         measure = partial(estimate_trials, execution, precision=precision, progress=tell_stage)
         return describe_plan(head, ledger, trials, search, measure if estimate else None)
     if trackers:
@@ -171,13 +171,19 @@ def _settle(
     progress: Progress,
 ) -> tuple[Execution, dict[str, Any]]:
     """Choose precision and packing, or keep those in which the sweep began; the head says both."""
-    precision = _precision(grids, ledger, left)
-    before = ledger.head().get("packing") if ledger.exists() else None
+    before = ledger.remembered()
+    precision = _precision(grids, before, left)
+    chosen_once = precision if _asked_precision(grids) == "auto" else _auto_precision(before)
+    remembered = before.get("packing")
     execution, packing = execution.packed(
-        left, precision=precision, remembered=before, progress=progress
+        left, precision=precision, remembered=remembered, progress=progress
     )
-    record = packing.record() if packing else before
-    return execution, {**head, "precision": precision, "packing": record}
+    return execution, {
+        **head,
+        "precision": precision,
+        "auto_precision": chosen_once,
+        "packing": packing.record() if packing else remembered,
+    }
 
 
 class _Runner:
@@ -264,19 +270,29 @@ def _open_labels(
     return labelstore.open_store(labels, dataset_id=dataset.id, classes=dataset.classes)
 
 
-def _precision(grids: Sequence[Grid], ledger: Ledger, left: Sequence[Trial]) -> str:
-    """The precision the sweep began in, so that a resume can't mix two under ``auto``."""
+def _precision(grids: Sequence[Grid], before: Mapping[str, Any], left: Sequence[Trial]) -> str:
+    """What the trials train in; under ``auto`` what it came to ``before``, never two in a sweep."""
+    asked = _asked_precision(grids)
+    if asked == "auto":
+        asked = _auto_precision(before) or asked
+    if not left and asked != "auto":
+        return asked
+    from engine.training.precision import choose_arithmetic
+
+    return choose_arithmetic(asked).precision
+
+
+def _asked_precision(grids: Sequence[Grid]) -> str:
     precisions = sorted({grid.student.precision for grid in grids})
     if len(precisions) > 1:
         raise UsageError(
             f"the grids ask for precisions {' and '.join(precisions)}, and a sweep has one: "
             "add --set student.precision=auto"
         )
-    asked = precisions[0]
-    if asked == "auto" and ledger.exists():
-        asked = ledger.head().get("precision", asked)
-    if not left and asked != "auto":
-        return asked
-    from engine.training.precision import choose_arithmetic
+    return precisions[0]
 
-    return choose_arithmetic(asked).precision
+
+def _auto_precision(before: Mapping[str, Any]) -> str | None:
+    """What ``auto`` came to, by a sweep's head; old heads have the last run's precision alone."""
+    found = before.get("auto_precision", before.get("precision"))
+    return None if found is None else str(found)

@@ -1,5 +1,6 @@
 """The ledger reads records quickly, and still none that isn't what was written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_records import trial_record
 
-from engine.errors import ArtefactError, DamageError
+from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 from engine.records import read_record, write_record
-from engine.sweep.ledger import Ledger
+from engine.sweep.ledger import HEAD, Ledger, verify_sweep
+
+BEGUN = {"kind": "sweep", "dataset": {"id": "d0", "name": "tiny"}, "experts": []}
 
 
 def written(ledger: Ledger, *records: dict) -> list[str]:
@@ -79,3 +82,56 @@ def test_a_record_that_may_not_be_read_is_no_trial_to_run_again(tmp_path: Path) 
     ledger.trial_path(trial).mkdir()
     with pytest.raises(ArtefactError, match="can't be read"):
         ledger.is_done(trial)
+
+
+def flip_a_byte(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("lose", [flip_a_byte, empty, Path.unlink])
+def test_a_lost_head_is_written_anew_beside_the_trials_it_had(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.begin(BEGUN)
+    (trial,) = written(ledger, trial_record())
+    lose(tmp_path / HEAD)
+    assert not verify_sweep(tmp_path)["ok"]
+    with pytest.raises(ArtefactError, match=f"engine sweep-students .*--out {tmp_path}"):
+        ledger.head()
+    ledger.begin(BEGUN)
+    assert ledger.head() == BEGUN
+    assert ledger.is_done(trial)
+    assert verify_sweep(tmp_path)["ok"]
+
+
+@pytest.mark.parametrize("lose", [flip_a_byte, empty, Path.unlink])
+def test_trials_refuse_another_dataset_where_the_head_is_lost(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.begin(BEGUN)
+    written(ledger, trial_record())
+    lose(tmp_path / HEAD)
+    with pytest.raises(MismatchError, match=r"trials on dataset d0 .*, not on d1"):
+        ledger.begin(BEGUN | {"dataset": {"id": "d1", "name": "other"}})
+
+
+def test_damaged_trials_alone_are_no_sweep(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    (trial,) = written(ledger, trial_record())
+    flip_a_byte(ledger.trial_path(trial))
+    with pytest.raises(UsageError, match=r"found other files \(trials\)"):
+        ledger.begin(BEGUN)
+
+
+def test_trials_say_which_precision_was_chosen_once_where_the_head_is_lost(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    written(ledger, trial_record(seed=0), trial_record(seed=1, student={"precision": "auto"}))
+    assert ledger.remembered()["auto_precision"] == "fp32"

@@ -11,6 +11,7 @@ from plan_cases import SMALL
 
 import engine
 from engine.sweep.ledger import Ledger
+from engine.training import precision
 
 GRID: dict[str, Any] = SMALL | {"expert_epochs": [0, 3], "student.epochs": 1}
 
@@ -49,3 +50,19 @@ def test_every_record_is_read_once(
     again = engine.sweep_students(small_data, small_store, finished, overrides=GRID)
     assert (again["status"], again["trials"]) == ("finished already", 2)
     assert len(read) == len(set(read)) == 2
+
+
+def test_a_run_in_another_precision_leaves_what_auto_came_to(
+    small_data: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained_in(asked: str, seed: int) -> list[str]:
+        grid = GRID | {"student.precision": asked, "seeds": [seed], "expert_epochs": [0]}
+        engine.sweep_students(small_data, small_store, tmp_path, workers=1, overrides=grid)
+        records = Ledger(tmp_path).records()
+        return [r["environment"]["precision"] for r in records if r["seeds"]["init_seed"] == seed]
+
+    monkeypatch.setattr(precision, "bf16_gain", lambda device: 2.0)
+    assert trained_in("auto", 0) == ["bf16"]
+    assert trained_in("fp32", 1) == ["fp32"]
+    monkeypatch.setattr(precision, "bf16_gain", lambda device: 0.5)
+    assert trained_in("auto", 2) == ["bf16"]
