@@ -7,6 +7,7 @@ The binary version is mapped, not read. A pickle can only be loaded whole: one f
 memory, 31 MB for CIFAR-10, 154 MB for the single train file of CIFAR-100.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,10 @@ def superclass_of_each(
 
 
 class CifarSplit(PixelSplit):
-    """One or several batch files, one after another."""
+    """One or several batch files, one after another.
+
+    Picklable, and may be read by several threads, which share the pickle that is loaded.
+    """
 
     shape = (SIDE, SIDE, 3)
 
@@ -180,6 +184,7 @@ class CifarSplit(PixelSplit):
             else None
         )
         self._loaded: tuple[int, npt.NDArray[np.uint8]] | None = None
+        self._loading = threading.Lock()
 
     def name_of(self, index: int) -> str:
         batch = int(np.searchsorted(self._starts, index, side="right")) - 1
@@ -202,10 +207,11 @@ class CifarSplit(PixelSplit):
         """(n, 3072) uint8: the red, green and blue planes of every image of a batch."""
         if self._binary_label_bytes is not None:
             return _records(path, self._binary_label_bytes)[:, self._binary_label_bytes :]
-        if self._loaded is None or self._loaded[0] != batch:
-            self._loaded = None
-            self._loaded = (batch, _pixel_array(path, read_cifar_pickle(path)))
-        return self._loaded[1]
+        with self._loading:
+            if self._loaded is None or self._loaded[0] != batch:
+                self._loaded = None
+                self._loaded = (batch, _pixel_array(path, read_cifar_pickle(path)))
+            return self._loaded[1]
 
     def _binary_labels(self, path: Path) -> tuple[Labels, Labels | None, int]:
         assert self._binary_label_bytes is not None
@@ -221,7 +227,12 @@ class CifarSplit(PixelSplit):
         return _label_list(path, content, key), coarse, len(_pixel_array(path, content))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loaded": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_loading"} | {
+            "_loaded": None
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _loading=threading.Lock())
 
 
 def _records(path: Path, label_bytes: int) -> npt.NDArray[np.uint8]:

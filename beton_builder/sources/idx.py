@@ -2,8 +2,9 @@
 
 In:  `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and `t10k-…` (or `test-…`), each plain or
      with `.gz`. Out: greyscale splits of (28, 28, 1), or whatever size the file states.
-A gzip file cannot be entered in the middle: reading goes forward through a stream that is kept
-open, and starts again when asked for an earlier sample. Only bytes of one request are in memory.
+A gzip file cannot be entered in the middle: reading goes forward through a stream that each thread
+keeps open, and starts again when asked for an earlier sample. Only bytes of one request are in
+memory.
 Class names are the digits the labels are; Fashion-MNIST is recognised by its labels' checksum, so
 that it has its ten names wherever it lies.
 """
@@ -11,6 +12,7 @@ that it has its ten names wherever it lies.
 import gzip
 import hashlib
 import re
+import threading
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
@@ -90,7 +92,10 @@ def _class_names(labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
 
 
 class IdxSplit(PixelSplit):
-    """Images (n, height, width) uint8 and labels (n,) uint8 of one split."""
+    """Images (n, height, width) uint8 and labels (n,) uint8 of one split.
+
+    Picklable, and may be read by several threads: each has a stream of its own.
+    """
 
     def __init__(self, images: Path, labels: Path) -> None:
         self.images = images
@@ -104,32 +109,33 @@ class IdxSplit(PixelSplit):
                 f"{images.name} holds {count} images but {labels.name} {len(self.labels)} labels"
             )
         self.shape = (height, width, 1)
-        self._stream: _IdxStream | None = None
+        self._streams = threading.local()
 
     def name_of(self, index: int) -> str:
         return f"{self.images.name}#{index}"
 
     def read(self, first: int, stop: int) -> npt.NDArray[np.uint8]:
-        if self._stream is None or self._stream.position > first:
-            self.close()
-            self._stream = _IdxStream(self.images, dimensions=3)
-        self._stream.skip_to(first)
-        pixels = self._stream.read(stop - first)
+        stream: _IdxStream | None = getattr(self._streams, "stream", None)
+        if stream is None or stream.position > first:
+            stream = self._streams.stream = _IdxStream(self.images, dimensions=3)
+        stream.skip_to(first)
+        pixels = stream.read(stop - first)
         if stop == len(self):
-            self._stream.check_end()
+            stream.check_end()
         return pixels[..., np.newaxis]
 
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_streams"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _streams=threading.local())
 
 
 class _IdxStream:
-    """Forward reader of one IDX file; turns every way of being cut off into DamagedSource."""
+    """Forward reader of one IDX file; turns every way of being cut off into DamagedSource.
+
+    Closes its file when it is let go of, which is when the thread that read by it ends.
+    """
 
     def __init__(self, path: Path, *, dimensions: int) -> None:
         self.path = path
@@ -163,6 +169,10 @@ class _IdxStream:
 
     def close(self) -> None:
         self._file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self.close()
 
     def read(self, count: int) -> npt.NDArray[np.uint8]:
         data = self._exactly(count * self._item)

@@ -2,7 +2,7 @@
 
 A `Source` says what a dataset is (classes, splits, where it came from). A `Split` is an indexable,
 lazily read list of samples: position = sample id = the canonical order of the source. Splits are
-picklable, so that worker processes read their own samples.
+picklable, so that worker processes read their own samples, and read by several threads at once.
 """
 
 import hashlib

@@ -2,17 +2,22 @@
 
 import os
 import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from beton_samples import small_folder, small_idx
+from beton_samples import small_folder, small_idx, some_pixels, write_cifar_python, write_idx
 
 from beton_builder import DamagedSource, WorkerDied, build_beton, plan
 from beton_builder.chunks import ChunkRules
 from beton_builder.images import StorageRules
 from beton_builder.ordered_work import WAYS, chunks_in_order
+from beton_builder.sources.cifar_pickle import read_cifar_pickle
 from beton_builder.sources.detect import open_source
 from beton_builder.sources.samples import EncodedSplit, Source, Split, Unreadable
 
@@ -46,6 +51,64 @@ def test_chunks_come_in_order_and_only_so_far_ahead(tmp_path: Path, way: str) ->
     reference = [split[i][0].tobytes() for i in range(30)]  # type: ignore[index]
     stored = [bytes(chunk.payload[0][::3]) for chunk in chunks]
     assert stored == reference
+
+
+def large_idx(folder: Path, gz: bool) -> np.ndarray:
+    pixels = some_pixels(8000, 28, 28, 1)
+    write_idx(folder, pixels[..., 0], np.arange(8000) % 3, gz=gz)
+    return pixels
+
+
+def large_pickled_cifar(folder: Path) -> np.ndarray:
+    """Five train files of 400 images each, all different."""
+    pixels = some_pixels(2000, 32, 32)
+    planes = pixels.transpose(0, 3, 1, 2).reshape(5, 400, 3072)
+    for number, batch in enumerate(planes, 1):
+        other = write_cifar_python(folder / "other", batch, [0, 1, 2, 3] * 100, hundred=False)
+        folder.joinpath(f"data_batch_{number}").write_bytes((other / "test_batch").read_bytes())
+    folder.joinpath("batches.meta").write_bytes((other / "batches.meta").read_bytes())
+    return pixels
+
+
+@pytest.mark.parametrize("kind", ["idx", "idx.gz", "cifar"])
+def test_every_image_is_its_own_when_threads_share_a_split(tmp_path: Path, kind: str) -> None:
+    pixels = (
+        large_pickled_cifar(tmp_path) if kind == "cifar" else large_idx(tmp_path, kind == "idx.gz")
+    )
+    assert pixels.nbytes > 5 << 20
+    split = open_source(tmp_path).splits["train"]
+    rules = replace(RULES, num_classes=4, measure=False)
+    ranges = [(i, i + 50) for i in range(0, len(pixels), 50)]
+    if kind == "cifar":
+        ranges.sort(key=lambda each: each[0] % 400)  # from file to file, which are loaded whole
+    chunks = list(chunks_in_order(split, rules, ranges, way="threads", workers=4))
+    chunks.sort(key=lambda chunk: chunk.first)
+    stored = b"".join(bytes(image) for chunk in chunks for image in chunk.payload)
+    expected = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    wrong = np.frombuffer(stored, np.uint8).reshape(expected.shape) != expected
+    assert not wrong.any(axis=(1, 2, 3)).sum()
+
+
+def test_threads_that_want_the_same_pickle_load_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large_pickled_cifar(tmp_path)
+    split = open_source(tmp_path).splits["train"]
+    loaded, all_there = [], threading.Barrier(4)
+
+    def loading(path: Path) -> dict[str, Any]:
+        loaded.append(path.name)
+        time.sleep(0.1)  # as a file of 150 MB would take, so that the others come meanwhile
+        return read_cifar_pickle(path)
+
+    def read(first: int) -> None:
+        all_there.wait()
+        split.read(first, first + 50)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr("beton_builder.sources.cifar.read_cifar_pickle", loading)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(0, 200, 50)))
+    assert loaded == ["data_batch_1"]
 
 
 @pytest.mark.parametrize(
