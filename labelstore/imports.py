@@ -5,9 +5,9 @@ view, like those that `engine dump-labels` writes. A file is checked in full bef
 is written. Memory is some thousand rows (of parquet a row group), except where a file's rows lie in
 another order than the samples, or an .npz array is in Fortran order: these are read whole.
 
-The view's identity says what kind of source its labels came from and what its values were. The
-checksum of the file is the checkpoint of the epoch, so that the labels of another epoch of the same
-teacher, in another file, go into the same view.
+The view's identity says whose labels they are, what kind of source they came from and what its
+values were. The checksum of the file is the checkpoint of the epoch, so that the labels of another
+epoch of the same teacher, in another file, go into the same view.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codecs import codec_named
-from .errors import BadArgument, StoreNotFound, ViewNotFound
+from .errors import BadArgument
 from .import_sources import BLOCK_ROWS, FileLabels, Progress, Teacher, TeacherLabels, as_logits
 from .layout import CHUNK_ROWS, Geometry
-from .store import create_store, open_store
+from .store import LabelStore, create_store, find_store
 from .view import LabelView
 
 
@@ -41,6 +41,8 @@ def import_labels(
     column: str | None = None,
     index_column: str | None = None,
     checkpoint_id: str | None = None,
+    rule: Mapping[str, Any] | None = None,
+    noted: Mapping[str, Any] | None = None,
     codec: str = "dense",
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -58,6 +60,8 @@ def import_labels(
     without an index describes sample i.
     checkpoint_id: what identifies the teacher; needed of a function. A file's is its checksum
     (blake2b, 16 bytes) and its columns.
+    rule: plain JSON values that say how all epochs of a function were made; they are part of the
+    view's identity. noted: others worth keeping with this epoch, part of no identity.
     codec: how labels are stored, see `LabelStore.add_view`. progress: called as (what, rows done,
     rows in all). dry_run: a file is checked, nothing is written.
 
@@ -75,13 +79,10 @@ def import_labels(
         opened = TeacherLabels(source, values, column or index_column, checkpoint_id)
     else:
         opened = FileLabels(source, values, column, index_column, checkpoint_id)
-    identity = {"source": {"kind": opened.kind, "values": opened.values}}
     checkpoints = {epoch: opened.checkpoint_id}
-    known = _existing(path, dataset_id, classes, expert, view, identity, codec)
-    finished = False
-    if known is not None and epoch in known.checkpoints:
-        known.prepare([epoch], checkpoints)  # raises if they are of another file
-        finished = epoch in known.epochs
+    there = find_store(path, dataset_id=dataset_id, classes=classes)
+    identity = _identity(there, expert, view, opened, rule)
+    finished = _is_finished(there, expert, view, identity, codec, checkpoints)
     progress = progress or (lambda what, done, total: None)
     if not finished:
         opened.check(len(labels), len(classes), progress)
@@ -93,7 +94,7 @@ def import_labels(
         return {"plan": "import-labels", **result, **missing}
     store = create_store(path, dataset_id=dataset_id, classes=classes, num_samples=len(labels))
     target = store.add_view(expert, view, identity=identity, codec=codec)
-    target.prepare([epoch], checkpoints, {epoch: {"source": opened.about}})
+    target.prepare([epoch], checkpoints, {epoch: {"source": {**opened.about, **(noted or {})}}})
     if not finished:
         _write(target, epoch, opened, labels, progress)
     return {
@@ -121,22 +122,41 @@ def _write(
             progress("import labels", stop, num_samples)
 
 
-def _existing(
-    path: str | Path,
-    dataset_id: str,
-    classes: Sequence[str],
+def _identity(
+    store: LabelStore | None,
+    expert: str,
+    view: str,
+    source: TeacherLabels | FileLabels,
+    rule: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What all epochs of the view have in common, and other teachers and views don't."""
+    unnamed = {"kind": source.kind, "values": source.values}
+    codecs = store.codecs(expert, view) if store else []
+    if store and codecs and store.view(expert, view, codecs[0]).identity == {"source": unnamed}:
+        return {"source": unnamed}  # of an earlier version, which left the names out
+    named = {**unnamed, "teacher": expert, "view": view}
+    return {"source": {**named, **({"rule": dict(rule)} if rule else {})}}
+
+
+def _is_finished(
+    store: LabelStore | None,
     expert: str,
     view: str,
     identity: Mapping[str, Any],
     codec: str,
-) -> LabelView | None:
-    """The view, if it is there already; raises where it is of something else."""
-    try:
-        store = open_store(path, dataset_id=dataset_id, classes=classes)
-        store.view(expert, view, codec)
-    except (StoreNotFound, ViewNotFound):
-        return None
-    return store.add_view(expert, view, identity=identity, codec=codec)  # changes nothing
+    checkpoints: Mapping[int, str],
+) -> bool:
+    """Whether the store has this very epoch; raises where the view, or the epoch, is another's."""
+    codecs = store.codecs(expert, view) if store else []
+    if not store or not codecs:
+        return False
+    store.add_view(expert, view, identity=identity, codec=codecs[0])  # changes nothing
+    if codec_named(codec).name not in codecs:
+        return False
+    known = store.view(expert, view, codec)
+    begun = [epoch for epoch in checkpoints if epoch in known.checkpoints]
+    known.prepare(begun, checkpoints)
+    return set(checkpoints) <= set(known.epochs)
 
 
 def _bytes(num_samples: int, num_classes: int, codec: str) -> int:

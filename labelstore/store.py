@@ -273,6 +273,17 @@ def open_store(
     return store
 
 
+def find_store(path: str | Path, *, dataset_id: str, classes: Sequence[str]) -> LabelStore | None:
+    """The store at `path`, or None where one can be created; nothing is touched.
+
+    Raises what `create_store` would of a place where something else lies.
+    """
+    if not (Path(path) / METADATA).exists():
+        _surviving_view(Path(path))
+        return None
+    return open_store(path, dataset_id=dataset_id, classes=classes)
+
+
 def _check_extent(
     dataset_id: str, classes: Sequence[str], num_samples: int, chunk_rows: int | None
 ) -> int | None:

@@ -26,7 +26,23 @@ def test_a_teacher_is_asked_once_for_every_sample_block_by_block(tmp_path):
     view = view_of(tmp_path / "s.zarr")
     assert np.array_equal(view.read(3, range(N)), LOGITS.astype(np.float16))
     assert view.checkpoint_id(3) == "t1"
-    assert view.identity["source"] == result["source"] == {"kind": "teacher", "values": "logits"}
+    assert result["source"] == {"kind": "teacher", "values": "logits"}
+    assert view.identity["source"] == {**result["source"], "teacher": "elsewhere", "view": "plain"}
+
+
+def test_a_rule_is_part_of_the_views_identity_and_what_is_noted_of_an_epoch_is_not(tmp_path):
+    def ask(**options):
+        return do_import(tmp_path / "s.zarr", teach([]), checkpoint_id="t1", **options)
+
+    ask(rule={"seed": 0}, noted={"temperature": 2.5})
+    view = view_of(tmp_path / "s.zarr")
+    assert view.identity["source"]["rule"] == {"seed": 0}
+    assert view.about(0)["source"]["temperature"] == 2.5
+    assert ask(rule={"seed": 0}, noted={"temperature": 3.0})["status"] == "finished already"
+    assert view.about(0)["source"]["temperature"] == 2.5
+    for again in ({"rule": {"seed": 1}}, {"rule": {"seed": 1}, "codec": "topk:2"}):
+        with pytest.raises(labelstore.WrongIdentity, match=r"'seed': 0.*'seed': 1"):
+            ask(dry_run=True, **again)
 
 
 def test_an_interrupted_teacher_resumes_where_it_was(tmp_path):

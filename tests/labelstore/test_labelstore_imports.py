@@ -119,7 +119,8 @@ def test_the_store_says_where_its_labels_came_from(tmp_path):
     checksum = hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
     do_import(tmp_path / "s.zarr", source, epoch=7)
     view = view_of(tmp_path / "s.zarr")
-    assert view.identity["source"] == {"kind": "npz", "values": "logits"}
+    named = {"teacher": "elsewhere", "view": "plain"}
+    assert view.identity["source"] == {"kind": "npz", "values": "logits", **named}
     assert view.checkpoint_id(7) == f"{checksum}/logits"
     assert view.about(7)["source"]["file"] == "a.npz"
     assert view.about(7)["source"]["checksum"] == checksum
@@ -137,6 +138,41 @@ def test_other_epochs_experts_and_codecs_extend_the_store(tmp_path):
     assert other.codec == "quantised:8"
     assert np.abs(other.read(0, range(N)) - LOGITS).max() < 0.1
     assert labelstore.verify_store(store)["ok"]
+
+
+def test_teachers_and_views_of_one_kind_of_file_have_ids_of_their_own(tmp_path):
+    """Trials and questions of a sweep tell labels apart by them."""
+    source, store = npz(tmp_path / "a.npz", logits=LOGITS), tmp_path / "s.zarr"
+    for expert, view in (("resnet", "plain"), ("vit", "plain"), ("vit", "crop-mean")):
+        do_import(store, source, expert=expert, view=view)
+    opened = labelstore.open_store(store)
+    assert len({opened.view(*names).id for names in opened.views()}) == 3
+    do_import(tmp_path / "t.zarr", source, expert="vit")
+    assert view_of(tmp_path / "t.zarr").id == view_of(store, expert="vit").id
+
+
+def test_a_view_of_an_earlier_version_which_named_no_teacher_is_extended_as_it_is(tmp_path):
+    path = tmp_path / "s.zarr"
+    store = labelstore.create_store(
+        path, dataset_id="dataset-1", classes=cases.CLASSES, num_samples=N
+    )
+    before = store.add_view(
+        "elsewhere", "plain", identity={"source": {"kind": "npz", "values": "logits"}}
+    )
+    do_import(path, npz(tmp_path / "0.npz", logits=LOGITS))
+    do_import(path, npz(tmp_path / "1.npz", logits=LOGITS), epoch=1, codec="topk:2")
+    assert view_of(path, codec="dense").epochs == (0,)
+    assert view_of(path, codec="topk:2").epochs == (1,)
+    assert view_of(path).id == before.id
+    with pytest.raises(labelstore.WrongIdentity, match="source"):
+        do_import(path, npz(tmp_path / "p.npz", probabilities=PROBABILITIES), epoch=2)
+
+
+def test_a_folder_of_other_files_is_refused_before_the_labels_are_read(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(labelstore.StoreNotFound, match=r"found 'notes.txt' there"):
+        do_import(tmp_path / "mine", npz(tmp_path / "a.npz", logits=LOGITS[:3]))
 
 
 def test_the_same_again_does_nothing_and_another_file_is_refused(tmp_path):

@@ -12,6 +12,10 @@ import beton_builder
 import engine
 import labelstore
 from cli.main import main
+from engine.sweep.halving.plan import plan_halving
+from engine.sweep.head import sweep_head
+from engine.sweep.planning.grid import load_grids
+from engine.sweep.planning.plan import plan_trials
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,27 @@ def test_labels_of_another_dataset_are_a_usage_error_that_says_so(
     assert main([str(each) for each in line]) == 2
     assert f"each of the {len(logits)} samples" in capsys.readouterr().err
     assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_a_sweep_tells_two_teachers_of_one_store_apart(
+    small_data: Path, logits: np.ndarray, tmp_path: Path
+) -> None:
+    """Halving chooses each teacher's epoch by its own students, and the head names both."""
+    out = tmp_path / "labels.zarr"
+    for expert, scale in (("resnet", 1), ("vit", 2)):
+        for epoch in (1, 2):
+            np.savez(tmp_path / "labels.npz", logits=logits * scale * epoch)
+            engine.import_labels(
+                small_data, tmp_path / "labels.npz", out, expert=expert, epoch=epoch
+            )
+    dataset, store = beton_builder.open_dataset(small_data), labelstore.open_store(out)
+    axes = {"ipc": [1], "expert": ["resnet", "vit"], "expert_epochs": [1, 2], "seeds": [0]}
+    grids = load_grids(None, {**axes, "labels": ["soft"], "student.epochs": 90})
+    trials = plan_trials(grids, dataset, store)
+    taught = {
+        q.candidates[0].trials[0].cell["expert"]: len(q.candidates)
+        for q in plan_halving(trials, num_validation=9).questions
+    }
+    assert taught == {"resnet": 2, "vit": 2}
+    head = sweep_head({}, grids, dataset, store)
+    assert [expert["name"] for expert in head["experts"]] == ["resnet", "vit"]
