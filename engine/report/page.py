@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from engine.report.headline import Card
 
 
+FIRST = "claims"
+"""The experiment that is told before the panels, of which there is one an expert or more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrawnFigure:
     """A figure ready for the page: `svg` is an `<svg>` element made by `figures.inline`."""
@@ -85,6 +89,8 @@ def render(
     template = environment.from_string((here / "report.html.j2").read_text("utf-8"))
     fixed = (pages[0].panel if pages else panels[0]).fixed
     listed = _Listing()
+    told = {section.experiment.name: _section_context(section) for section in sections}
+    done = [trial for trial in results.trials if trial.done]
     return template.render(
         dataset=results.dataset_name,
         css=Markup((here / "report.css").read_text("utf-8")),
@@ -94,18 +100,8 @@ def render(
         notes=notes,
         cards=cards,
         explorer=Markup(explorer),
-        sections=[
-            {
-                "anchor": section.experiment.name,
-                "title": section.experiment.title,
-                "question": section.experiment.question,
-                "source": section.experiment.source,
-                "sentences": section.finding.sentences,
-                "tables": [(table.name, table.view) for table in section.finding.tables],
-                "figures": [_figure_context(figure) for figure in section.figures],
-            }
-            for section in sections
-        ],
+        first=[told[name] for name in told if name == FIRST],
+        sections=[told[name] for name in told if name != FIRST],
         panels=[
             {
                 "number": page.number,
@@ -132,13 +128,31 @@ def render(
             *(
                 (each.experiment.title, listed.new(each.finding.cells))
                 # What claims compare is listed where it is shown, if it is shown elsewhere.
-                for each in sorted(sections, key=lambda one: one.experiment.name == "claims")
+                for each in sorted(sections, key=lambda one: one.experiment.name == FIRST)
             ),
         ],
         experts=experts,
         problems=problems,
         has_choice=any(page.best_epoch for page in pages),
+        has_test_split=not done or any(_is_measured(trial.test) for trial in done),
+        has_validation=any(_is_measured(trial.validation) for trial in done),
     )
+
+
+def _is_measured(accuracies: Mapping[str, float | None]) -> bool:
+    return any(accuracy is not None for accuracy in accuracies.values())
+
+
+def _section_context(section: ExperimentPage) -> dict[str, Any]:
+    return {
+        "anchor": section.experiment.name,
+        "title": section.experiment.title,
+        "question": section.experiment.question,
+        "source": section.experiment.source,
+        "sentences": section.finding.sentences,
+        "tables": [(table.name, table.view) for table in section.finding.tables],
+        "figures": [_figure_context(figure) for figure in section.figures],
+    }
 
 
 def _figure_context(figure: DrawnFigure) -> dict[str, Any]:

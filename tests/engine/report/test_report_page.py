@@ -43,6 +43,40 @@ def test_without_test_and_validation_the_page_says_so(tmp_path):
     assert "nan" not in page.lower()
 
 
+ALL_TESTED = "All are test accuracies of one training run"
+NONE_TESTED = "the dataset has no test split, so none of them was measured"
+
+
+@pytest.mark.parametrize(
+    ("records", "said", "unsaid"),
+    [
+        (grid({(1, 5): 0.1, (1, None): 0.05}), ALL_TESTED, NONE_TESTED),
+        ([trial(1, 5, None, error="boom")], ALL_TESTED, NONE_TESTED),
+        (grid({(1, 5): None}), f"{NONE_TESTED}. <b>", ALL_TESTED),
+        (
+            grid({(1, 5): None, (1, None): None}, validation=0.1, max_on_test=None),
+            f"{NONE_TESTED}, and figures and sections show accuracies on validation images. <b>",
+            ALL_TESTED,
+        ),
+    ],
+)
+def test_accuracies_are_said_to_be_on_test_only_where_there_is_a_test_split(
+    tmp_path, records, said, unsaid
+):
+    write_report([write_sweep(tmp_path / "s", records)], tmp_path / "r")
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert said in page
+    assert unsaid not in page
+
+
+def test_claims_come_before_the_panels_of_every_expert(full_report):
+    page = (full_report / "index.html").read_text()
+    places = re.findall(r'<section id="(claims|panel-1|panel-2|worth)"', page)
+    assert places == ["claims", "panel-1", "panel-2", "worth"]
+    named = re.findall(r'<li><a href="#(claims|panel-1|panel-2|worth)"', page)
+    assert named == places
+
+
 def test_names_are_shown_as_text_never_as_markup(tmp_path):
     evil = "<script>alert(1)</script>"
     records = [
