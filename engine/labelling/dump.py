@@ -22,7 +22,7 @@ from engine.errors import ArtefactError, MismatchError, RankError, UsageError
 from engine.labelling.teacher import INFERENCE_BATCH, Teacher
 from engine.labelling.views import ImageView, parse_view
 from engine.training.expert_run import ExpertRun, check_same_normalisation, open_run
-from engine.training.launch import Progress, refuse_launchers, run_ranks
+from engine.training.launch import Progress, check_ranks, run_ranks
 
 MAX_BLOCK_ROWS = 2_048
 BLOCK_IMAGE_BYTES = 2**28
@@ -88,7 +88,7 @@ def dump_labels(
             "bytes": len(missing) * num_samples * sample_bytes,
             "processes": processes,
         }
-    refuse_launchers()
+    check_ranks(processes)
     store = labelstore.create_store(
         out, dataset_id=dataset.id, classes=dataset.classes, num_samples=num_samples
     )

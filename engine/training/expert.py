@@ -26,7 +26,7 @@ from engine.training.expert_run import (
     create_run,
 )
 from engine.training.expert_training import train_on_rank, training_indices
-from engine.training.launch import Progress, refuse_launchers, run_ranks
+from engine.training.launch import Progress, check_ranks, run_ranks
 from engine.training.recipe import ExpertRecipe
 
 SMALL_IMAGE = 64
@@ -70,15 +70,15 @@ def train_expert(
     manifest = _manifest(dataset, recipe, seed)
     dataset.split("train")
     check_place(Path(out))  # before a lock lies in it
+    _check_batches(dataset, recipe, processes)
     if dry_run:
         return _plan(dataset, recipe, Path(out), manifest, processes, force=force)
-    refuse_launchers()
+    check_ranks(processes)
     with sole_writer(Path(out)):
         run = create_run(Path(out), manifest, force=force)
         check_same_normalisation(run, dataset)
         done = run.epochs()
         if not done or done[-1] < recipe.epochs:
-            _check_ranks(dataset, recipe, processes)
             run_ranks(
                 train_on_rank, processes, progress, str(data), str(out), recipe.epochs, processes
             )
@@ -159,7 +159,7 @@ def _manifest(dataset: beton_builder.Dataset, recipe: ExpertRecipe, seed: int) -
     }
 
 
-def _check_ranks(dataset: beton_builder.Dataset, recipe: ExpertRecipe, processes: int) -> None:
+def _check_batches(dataset: beton_builder.Dataset, recipe: ExpertRecipe, processes: int) -> None:
     """Every rank needs at least one image of every batch, the partial last one included."""
     total = len(training_indices(dataset, recipe.identity()))
     smallest = total % recipe.batch_size or min(total, recipe.batch_size)

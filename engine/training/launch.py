@@ -8,6 +8,7 @@ ranks, once it holds the artefact it writes.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -27,17 +28,27 @@ from engine.errors import RankError, UsageError
 from engine.training.precision import keep_freed_memory
 from engine.training.progress import Progress, no_progress
 
-__all__ = ["Progress", "no_progress", "refuse_launchers", "run_ranks"]
+__all__ = ["Progress", "check_ranks", "no_progress", "run_ranks"]
 
 Ranked = Callable[..., dict[str, Any]]
 
 
-def refuse_launchers() -> None:
-    """Raise UsageError under torchrun and the like, whose ranks would each do the whole command."""
+def check_ranks(processes: int) -> None:
+    """Whether a command can start its ranks here, to be asked before it writes anything.
+
+    Raises:
+        UsageError: a launcher such as torchrun started it, so that each rank would do the whole
+            command, or there are more ranks than GPUs.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
             f"started by a launcher with {os.environ['WORLD_SIZE']} ranks; type the command "
             f"without it and with --processes {os.environ['WORLD_SIZE']}"
+        )
+    if processes > 1 and torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise UsageError(
+            f"--processes {processes} on a machine with {torch.cuda.device_count()} GPUs: "
+            "each rank needs its own"
         )
 
 
@@ -48,11 +59,10 @@ def run_ranks(
 
     Args:
         function: module-level function (it is pickled by name when ranks are spawned).
-        processes: number of ranks; each gets an equal share of the cores.
+        processes: number of ranks, checked by `check_ranks`; each gets an equal share of the cores.
         progress: called in this process with rank 0's progress.
 
     Raises:
-        UsageError: more ranks than GPUs.
         RankError: a rank died without an exception of ours.
         Exception: what a rank's function raised on purpose, whichever rank it was.
     """
@@ -60,11 +70,6 @@ def run_ranks(
     keep_freed_memory()
     if processes == 1:
         return function(*arguments, progress=progress)
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise UsageError(
-            f"--processes {processes} on a machine with {torch.cuda.device_count()} GPUs: "
-            "each rank needs its own"
-        )
     return _spawn(function, processes, progress, arguments)
 
 
@@ -74,7 +79,7 @@ def _spawn(
     messages = multiprocessing.get_context("spawn").Queue()
     ranks = multiprocessing.start_processes(
         _rank_main,
-        args=(function, processes, _free_port(), messages, arguments),
+        args=(os.getpid(), function, processes, _free_port(), messages, arguments),
         nprocs=processes,
         join=False,
         start_method="spawn",
@@ -148,13 +153,14 @@ def _free_port() -> int:
 
 def _rank_main(
     rank: int,
+    parent: int,
     function: Ranked,
     world: int,
     port: int,
     messages: Any,
     arguments: tuple[Any, ...],
 ) -> None:
-    _die_with_parent()
+    _die_with(parent)
     threads = max(1, usable_cores() // world)
     os.environ |= {
         "RANK": str(rank),
@@ -202,13 +208,16 @@ def _leave(messages: Any) -> None:
     os._exit(0)
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this rank when the command that started it is killed."""
+def _die_with(parent: int) -> None:
+    """Have Linux kill this rank when the command that started it is killed.
+
+    Without it, a rank would go on writing while the artefact's lock is free.
+    """
     pr_set_pdeathsig = 1
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
+    if os.getppid() != parent:  # killed before Linux was asked, while torch was imported
+        os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:

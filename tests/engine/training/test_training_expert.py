@@ -154,11 +154,17 @@ def test_other_options_are_refused_naming_both_runs_unless_forced(
     assert replaced["id"] != first["id"]
 
 
-def test_bad_options_leave_nothing_behind(small_data: Path, tmp_path: Path) -> None:
+def test_bad_options_leave_nothing_behind(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for options, error in (
         ({"model": "resnet-eighteen"}, UsageError),
         ({"overrides": {"learning_rate": 1}}, ConfigurationError),
         ({"overrides": {"batch_size": 0}}, ConfigurationError),
+        ({"overrides": {"batch_size": 119}, "processes": 2}, UsageError),  # 120 images
+        ({"processes": 3}, UsageError),
     ):
         with pytest.raises(error):
             train(small_data, tmp_path / "run", **options)
@@ -259,6 +265,44 @@ def test_an_error_on_any_rank_arrives_as_itself(rank: str) -> None:
 def test_a_rank_that_dies_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(RankError, match="rank 1 of 2 died"):
         run_ranks(die_on_rank, 2, None, "1")
+
+
+KILLED_EARLY = """
+import os, sys, time
+from pathlib import Path
+
+def work(folder, *, progress):
+    (Path(folder) / f"rank-{os.environ['RANK']}-worked").touch()
+    time.sleep(60)
+    return {}
+
+if __name__ == "__main__":
+    from engine.training.launch import run_ranks
+    run_ranks(work, 2, None, sys.argv[1])
+"""
+
+
+def ranks_of(command: int) -> list[Path]:
+    """What /proc has of the processes that a command has spawned."""
+    children = Path(f"/proc/{command}/task/{command}/children").read_text().split()
+    folders = [Path(f"/proc/{child}") for child in children]
+    return [each for each in folders if b"spawn_main" in (each / "cmdline").read_bytes()]
+
+
+@pytest.mark.long
+def test_ranks_whose_command_is_killed_while_they_start_do_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "command.py"
+    script.write_text(KILLED_EARLY)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = subprocess.Popen([sys.executable, script, tmp_path], env=environment)
+    while len(ranks := ranks_of(command.pid)) < 2:
+        assert command.poll() is None
+        time.sleep(0.001)
+    command.kill()
+    command.wait()
+    while any(rank.exists() for rank in ranks) and not list(tmp_path.glob("*-worked")):
+        time.sleep(0.05)
+    assert not list(tmp_path.glob("*-worked"))
 
 
 def fail_on_rank(rank: str, *, progress: object) -> dict[str, object]:
