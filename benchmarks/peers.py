@@ -99,7 +99,7 @@ def _ffcv_loader(
 
 def _ffcv_missing() -> PeerMissing:
     return PeerMissing(
-        "stock FFCV, the peer of this suite, is not installed. Next: `scripts/setup`, "
+        "stock FFCV, the peer of this suite, is not installed. Next: `scripts/setup --with-ffcv`, "
         "or `pip install ffcv==1.0.2`"
     )
 

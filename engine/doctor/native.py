@@ -67,8 +67,8 @@ def check_ffcv(_: Asked) -> Finding:
     if version is None:
         return warning(
             "not installed: no labels beside FFCV's loaders, no comparison with it in engine bench;"
-            " everything else works",
-            SETUP,
+            f" everything else works ({SETUP} --without-ffcv leaves it out)",
+            f"{SETUP} --with-ffcv",
         )
     libraries = [f for f in metadata.files("ffcv") or () if f.name.startswith("_libffcv")]
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROJECT = "softlabel-engine"
 SETUP = "scripts/setup"
-CAN_DO_WITHOUT = frozenset({"ffcv", "isal", "zarr"})
+CAN_DO_WITHOUT = frozenset({"isal", "zarr"})
 """Required by the project's metadata, and each with a check of its own that says what it is for."""
 
 EXTRAS = {

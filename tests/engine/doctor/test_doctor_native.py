@@ -107,6 +107,8 @@ def test_no_ffcv_is_a_warning_that_says_everything_else_works(monkeypatch):
     found = native.check_ffcv(ANY)
     assert found.status == "warning"
     assert "everything else works" in found.found
+    assert "scripts/setup --without-ffcv" in found.found
+    assert found.next == "scripts/setup --with-ffcv"
 
 
 def test_ffcv_whose_library_cannot_be_loaded_is_a_warning(monkeypatch, tmp_path):
