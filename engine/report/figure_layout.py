@@ -15,7 +15,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -34,8 +33,9 @@ FONT_SIZE = 9.5
 FIGURE_INCHES = (5.8, 4.1)
 AXES_PLACE = (0.1, 0.135, 0.71, 0.695)  # left, bottom, width, height as shares of the figure
 LABELS_FROM = AXES_PLACE[0] + AXES_PLACE[2]  # the right edge of axes whose lines have labels
-EDGE_INCHES = 0.03  # what stays free at the left of all words
+NAME_CHARACTERS = 26  # of a line of a name beside a line's end
 SUBTITLE_CHARACTERS, SUBTITLE_INCHES = 84, 0.165  # of a line below the title
+TITLE_INCHES, UNDER_INCHES = 0.2255, 0.4305  # of their first lines, from the top
 AXES_INCHES = (AXES_PLACE[2] * FIGURE_INCHES[0], AXES_PLACE[3] * FIGURE_INCHES[1])
 
 _STYLE: Any = {
@@ -107,30 +107,29 @@ def titled(title: str, under: str, *, right: float = LABELS_FROM) -> tuple[Figur
 
     A figure with more than one line under its title is taller; its axes are not.
     """
-    lines = textwrap.wrap(under, SUBTITLE_CHARACTERS)
+    lines = under_lines(under)
     width, usual = FIGURE_INCHES
     height = usual + SUBTITLE_INCHES * max(len(lines) - 1, 0)
     figure = Figure(figsize=(width, height))
     left, bottom, _, tall = AXES_PLACE
     share = usual / height
     axes = figure.add_axes((left, bottom * share, right - left, tall * share))
-    figure.text(0.02, 1 - 0.055 * share, title, fontsize=11, fontweight="bold")
-    for number, line in enumerate(lines):
-        y = 1 - (0.105 * usual + SUBTITLE_INCHES * number) / height
-        figure.text(0.02, y, line, fontsize=8.5, color=GREY)
+    write_heading(figure, title, lines)
     return figure, axes
 
 
-def keep_inside(figure: Figure) -> None:
-    """Narrow axes from the left where wide numbers push their label over the figure's edge."""
-    renderer: Any = FigureCanvasAgg(figure).get_renderer()
-    edge = EDGE_INCHES * figure.dpi
-    for axes in figure.axes:
-        words = axes.yaxis.get_tightbbox(renderer)
-        if words is not None and words.x0 < edge:
-            left, bottom, wide, tall = axes.get_position().bounds
-            missing = (edge - words.x0) / (figure.get_figwidth() * figure.dpi)
-            axes.set_position((left + missing, bottom, wide - missing, tall))
+def under_lines(under: str) -> list[str]:
+    """What stands under a title, in lines of a figure's width."""
+    return textwrap.wrap(under, SUBTITLE_CHARACTERS)
+
+
+def write_heading(figure: Figure, title: str, lines: Sequence[str]) -> None:
+    """The title and smaller lines below it, as far from the top in figures of every height."""
+    height = figure.get_figheight()
+    figure.text(0.02, 1 - TITLE_INCHES / height, title, fontsize=11, fontweight="bold")
+    for number, line in enumerate(lines):
+        y = 1 - (UNDER_INCHES + SUBTITLE_INCHES * number) / height
+        figure.text(0.02, y, line, fontsize=8.5, color=GREY)
 
 
 def draw_line(
@@ -213,8 +212,10 @@ def _tick(axis: Axis, values: Sequence[int]) -> None:
 def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
     """A label beside the end of each line, moved apart where they would overlap."""
     low, high = axes.get_ylim()
-    # The height of one line of text in data units.
-    gap = (high - low) * FONT_SIZE * 1.15 / (AXES_INCHES[1] * 72)
+    names = {end.label: textwrap.wrap(end.label, NAME_CHARACTERS) for end in ends}
+    # The height of the text of one label in data units.
+    rows = max(map(len, names.values()), default=1)
+    gap = (high - low) * FONT_SIZE * 1.15 * rows / (AXES_INCHES[1] * 72)
     room = max(2, int((high - low) / gap))
     ordered = sorted(ends, key=lambda end: end.y)
     if len(ordered) > room:
@@ -224,7 +225,7 @@ def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
     last = max((end.x for end in ends), default=0.0)
     for end, height in zip(ordered, heights, strict=True):
         axes.annotate(
-            end.label,
+            "\n".join(names[end.label]),
             xy=(end.x, end.y),
             xycoords="data",
             xytext=(1.035, height),

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from engine.analysis.choice import choose_expert_epoch
 from engine.analysis.grid import Panel
+from engine.report.figure_edges import keep_inside
 from engine.report.figure_layout import (
     GREY,
     HARD,
@@ -28,7 +29,6 @@ from engine.report.figure_layout import (
     draw_line,
     epoch_scale,
     house_style,
-    keep_inside,
     label_ends,
     place_key,
     set_ticks,

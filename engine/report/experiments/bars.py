@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from engine.report.figure_layout import (
 )
 
 RIGHT = 0.96
+FOOT_LINES = 3  # that fit below the axes in the usual size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +85,15 @@ def draw_bars(
                         gid=f"published-{group}-{kind}".replace(" ", "-"),
                     )
         axes.xaxis.set_major_locator(FixedLocator(range(len(groups))))
-        axes.xaxis.set_major_formatter(FixedFormatter(list(groups)))
+        size = FONT_SIZE if len(groups) < 7 else 7.5
+        names = [_wrapped(group, size, axes.get_position().width / len(groups)) for group in groups]
+        lines = max((name.count("\n") + 1 for name in names), default=1)
+        axes.xaxis.set_major_formatter(FixedFormatter(names))
         axes.set_xlim(-0.6, len(groups) - 0.4)
         # Bars that are all zero still need an axis that says so.
         axes.set_ylim(bottom=0, top=None if stacked else max(axes.get_ylim()[1], 1.0))
         axes.tick_params(length=0)
-        axes.tick_params(axis="x", labelsize=FONT_SIZE if len(groups) < 7 else 7.5)
+        axes.tick_params(axis="x", labelsize=min(size, FOOT_LINES * FONT_SIZE / lines))
         axes.set_ylabel(ylabel)
         handles: list[Patch | Line2D] = [
             Patch(color=shades[i], label=kind) for i, kind in enumerate(kinds)
@@ -117,3 +122,10 @@ def draw_bars(
             borderpad=0,
         )
     return figure
+
+
+def _wrapped(name: str, size: float, share: float) -> str:
+    """A group's name in lines that fit into a share of the figure's width."""
+    characters = int(share * FIGURE_INCHES[0] * 72 / (0.6 * size))
+    lines = [part for line in name.split("\n") for part in textwrap.wrap(line, characters)]
+    return "\n".join(lines)

@@ -5,6 +5,7 @@ A row per variant, a dot per series (IPC), and the baselines as dashed lines of 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,11 +20,15 @@ from engine.report.figure_layout import (
     GREY,
     INK,
     MARKERS,
+    SUBTITLE_INCHES,
     colours,
     house_style,
+    under_lines,
+    write_heading,
 )
 
-ROW_INCHES = 0.33
+ROW_INCHES, LINE_INCHES = 0.33, 0.16  # of a row's first line and of each further one
+NAME_CHARACTERS = 29  # of a line of a row's name
 HEAD_INCHES, FOOT_INCHES = 0.85, 0.5
 KEY_INCHES, KEY_CHARACTERS = 0.19, 84  # of a row of the key
 RIGHT = 0.96
@@ -39,19 +44,25 @@ def draw_dots(
 ) -> Figure:
     """A row per variant (in order of value), a dot per series with its 95 % interval.
 
-    Lines' gids are "SERIES" and, for its baseline, "SERIES-baseline".
+    Rows are as high as their names: y is in inches. Lines' gids are "SERIES" and, for its baseline,
+    "SERIES-baseline".
     """
     shown = few(series)
     rows = {v.text: v.value for each in shown for v in each.variants}
     names = sorted(rows, key=lambda name: rows[name])
-    place = {name: len(names) - 1 - i for i, name in enumerate(names)}
     with house_style():
         labels = [each.where(series) for each in shown]
         columns = _key_columns([*labels, baseline])
+        below = [epochs_named(series), count_of_runs(series, "mean and its 95 % interval")]
+        lines = under_lines(", ".join(filter(None, below)))
         head = HEAD_INCHES + KEY_INCHES * (-(-(len(labels) + 1) // columns) - 1)
-        height = head + FOOT_INCHES + ROW_INCHES * (len(names) + 0.4)
-        longest = max(len(name) for name in names)
-        left = min(0.45, 0.05 + 0.0135 * longest)
+        head += SUBTITLE_INCHES * (len(lines) - 1)
+        wrapped = [textwrap.wrap(name, NAME_CHARACTERS) for name in names]
+        rooms = [ROW_INCHES + LINE_INCHES * (len(own) - 1) for own in wrapped]
+        feet = sum(rooms) - np.cumsum(rooms)
+        place = {n: foot + room / 2 for n, foot, room in zip(names, feet, rooms, strict=True)}
+        height = head + FOOT_INCHES + sum(rooms) + 0.4 * ROW_INCHES
+        left = 0.05 + 0.0135 * max(len(line) for own in wrapped for line in own)
         figure = Figure(figsize=(FIGURE_INCHES[0], height))
         axes = figure.add_axes(
             (
@@ -61,12 +72,9 @@ def draw_dots(
                 (height - head - FOOT_INCHES) / height,
             )
         )
-        figure.text(0.02, 1 - 0.22 / height, title, fontsize=11, fontweight="bold")
-        under = [epochs_named(series), count_of_runs(series, "mean and its 95 % interval")]
-        text = ", ".join(filter(None, under))
-        figure.text(0.02, 1 - 0.43 / height, text, fontsize=8.5, color=GREY)
+        write_heading(figure, title, lines)
         shades = colours(len(shown))
-        offsets = np.linspace(0.24, -0.24, len(shown)) if len(shown) > 1 else [0.0]
+        offsets = np.linspace(0.08, -0.08, len(shown)) if len(shown) > 1 else [0.0]
         for number, each in enumerate(shown):
             marker = MARKERS[number % len(MARKERS)]
             for variant in each.variants:
@@ -95,9 +103,9 @@ def draw_dots(
                     zorder=1.5,
                     gid=f"{each.gid}-baseline",
                 )
-        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_ylim(-0.2 * ROW_INCHES, sum(rooms) + 0.2 * ROW_INCHES)
         axes.yaxis.set_major_locator(FixedLocator([place[name] for name in names]))
-        axes.yaxis.set_major_formatter(FixedFormatter(names))
+        axes.yaxis.set_major_formatter(FixedFormatter(["\n".join(own) for own in wrapped]))
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
         axes.tick_params(length=0, axis="y", labelcolor=INK)

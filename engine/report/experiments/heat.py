@@ -12,10 +12,12 @@ from engine.report import numbers
 from engine.report.figure_layout import (
     FIGURE_INCHES,
     FONT_SIZE,
-    GREY,
     INK,
     SEQUENCE,
+    SUBTITLE_INCHES,
     house_style,
+    under_lines,
+    write_heading,
 )
 
 Cells = Mapping[tuple[float, float], float]
@@ -40,10 +42,11 @@ def draw_heat(
     """
     with house_style():
         rows = sorted({row for _, cells in maps for row, _ in cells}, reverse=True)
-        height = HEAD_INCHES + FOOT_INCHES + ROW_INCHES * max(len(rows), 3)
+        lines = under_lines(under)
+        head = HEAD_INCHES + SUBTITLE_INCHES * (len(lines) - 1)
+        height = head + FOOT_INCHES + ROW_INCHES * max(len(rows), 3)
         figure = Figure(figsize=(FIGURE_INCHES[0], height))
-        figure.text(0.02, 1 - 0.22 / height, title, fontsize=11, fontweight="bold")
-        figure.text(0.02, 1 - 0.43 / height, under, fontsize=8.5, color=GREY)
+        write_heading(figure, title, lines)
         width = (RIGHT - LEFT - GAP * (len(maps) - 1)) / len(maps)
         for number, (name, cells) in enumerate(maps):
             columns = sorted({column for _, column in cells})
@@ -52,7 +55,7 @@ def draw_heat(
                     LEFT + number * (width + GAP),
                     FOOT_INCHES / height,
                     width,
-                    1 - (HEAD_INCHES + FOOT_INCHES) / height,
+                    1 - (head + FOOT_INCHES) / height,
                 )
             )
             values = np.array([[cells.get((r, c), np.nan) for c in columns] for r in rows])

@@ -6,11 +6,12 @@ the main one of its IPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from engine.analysis.trials import Value
 from engine.report import numbers
 from engine.report.experiments.comparison import compared
-from engine.report.experiments.conditions import Condition, is_student_axis
+from engine.report.experiments.conditions import Condition, Key, is_student_axis
 from engine.report.experiments.dots import draw_dots
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
@@ -25,6 +26,7 @@ from engine.report.experiments.series import (
 from engine.report.experiments.words import at, change, telling
 
 AUGMENTATION = "student.augmentation"
+MAIN = "the main student"
 
 
 def find_augmentations(evidence: Evidence) -> Finding | None:
@@ -33,6 +35,7 @@ def find_augmentations(evidence: Evidence) -> Finding | None:
         evidence,
         mixed,
         lambda each: _with_usual_augmentation(evidence, each),
+        _named_by_augmentation,
         name="cutmix",
         title="Other augmentations",
         heading="augmentation",
@@ -51,10 +54,11 @@ def find_students(evidence: Evidence) -> Finding | None:
         evidence,
         others,
         evidence.with_main_student,
+        lambda conditions: _named_by_deviation(evidence, conditions),
         name="students",
         title="Other students",
         heading="student",
-        baseline="the main student",
+        baseline=MAIN,
         axes=sorted({axis for each in others for axis in each.axes if is_student_axis(axis)}),
     )
 
@@ -92,6 +96,7 @@ def _find(
     evidence: Evidence,
     deviating: Sequence[Condition],
     base_of: Callable[[Condition], Condition | None],
+    texts_of: Callable[[Sequence[Condition]], Mapping[Key, str]],
     *,
     name: str,
     title: str,
@@ -104,7 +109,7 @@ def _find(
     bases = {base.key for base in map(base_of, deviating) if base is not None}
     wanted = {each.key for each in deviating} | bases
     conditions = [each for each in evidence.conditions if each.key in wanted]
-    texts = _names(evidence, conditions, axes)
+    texts = texts_of(conditions)
     variants = [
         Variant(
             value=(each.key not in bases, texts[each.key], each.labels == "hard"),
@@ -151,42 +156,48 @@ def _find(
     )
 
 
-def _names(
-    evidence: Evidence, conditions: Sequence[Condition], axes: Sequence[str]
-) -> dict[object, str]:
-    """What each student is called: the settings in which the students of its IPC differ."""
-    varied: set[str] = set()
-    for each in conditions:
-        varied |= evidence.deviates(each)
-    # A schedule's lengths follow from the student's epochs.
-    shown = sorted(
-        name
-        for name in varied
-        if name in axes
-        and not (name.startswith("student.schedule.") and "student.epochs" in varied)
-    )
-    # How often it was evaluated is named only where nothing else tells students apart.
-    for left_out in _MINOR, frozenset[str]():
-        names = [name for name in shown if name not in left_out]
-        texts = {each.student: _described(each, names) for each in conditions}
-        if len(set(texts.values())) == len(texts) or len(axes) == 1:
-            break
-    return {each.key: texts[each.student] for each in conditions}
+def _named_by_augmentation(conditions: Sequence[Condition]) -> dict[Key, str]:
+    return {each.key: str(each.axes.get(AUGMENTATION) or "as usual") for each in conditions}
 
 
-_MINOR = frozenset({"student.evaluations", "student.precision"})
+def _named_by_deviation(evidence: Evidence, conditions: Sequence[Condition]) -> dict[Key, str]:
+    """What each student is called: the settings in which it differs from the main one of its IPC.
+
+    What follows from other settings, or changes little, is named only where nothing else tells
+    the students of an IPC apart.
+    """
+    deviating = {each.key: evidence.deviates(each) for each in conditions}
+    short = {each.key: _described(each, _telling(deviating[each.key])) for each in conditions}
+    called = {(each.ipc, each.student, short[each.key]) for each in conditions}
+    if len({(ipc, text) for ipc, _, text in called}) == len(called):
+        return short
+    return {each.key: _described(each, deviating[each.key]) for each in conditions}
 
 
-def _described(condition: Condition, names: Sequence[str]) -> str:
-    found = [_setting(name, condition) for name in names if name in condition.axes]
-    return ", ".join(found) or "as usual"
+def _telling(names: set[str]) -> set[str]:
+    minor = {"student.evaluations", "student.precision"}
+    if "student.epochs" in names:
+        minor |= {"student.schedule.every", "student.schedule.horizon"}
+    return names - minor or names
 
 
-def _setting(name: str, condition: Condition) -> str:
-    value = numbers.setting_value(condition.axes[name])
-    if name in ("student.model", AUGMENTATION, "student.optimiser.kind"):
-        return value
-    return f"{numbers.setting_name(name.removeprefix('student.'))} {value}"
+def _described(condition: Condition, names: set[str]) -> str:
+    if not names:
+        return MAIN
+    # Of a setting that another kind of student alone has, the kind says enough.
+    own = {name for name in names if condition.axes.get(name) is not None} or names
+    ordered = sorted(own, key=lambda name: (name not in _KINDS, name))
+    return ", ".join(_setting(name, condition.axes.get(name)) for name in ordered)
+
+
+_KINDS = ("student.model", AUGMENTATION, "student.optimiser.kind")
+"""Settings whose value says what they are."""
+
+
+def _setting(name: str, value: Value) -> str:
+    if name in _KINDS and value is not None:
+        return numbers.setting_value(value)
+    return numbers.setting(name.removeprefix("student."), value)
 
 
 def _sentences(series: Sequence[Series], evidence: Evidence, baseline: str) -> list[str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import combinations, compress
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 from report_synthetic_sweep import asked_of, grid, trial
+from report_words import cut_off, words_of
 
 from engine.analysis import parse_trial, split_into_panels
 from engine.report import figures
 from engine.report.best_epoch import best_epoch_rows, best_epoch_view, epoch_spans, growth_sentences
 from engine.report.best_epoch_figure import best_epoch_over_ipc
-from engine.report.figure_layout import house_style
 
 EPOCHS = (4, 13, 41, 57)
 
@@ -160,20 +158,6 @@ def test_words_of_a_figure_lie_within_it_and_not_on_each_other(settings, number)
     axes = {f"a_setting_with_a_name_{i}": 0.001 for i in range(settings)}
     panel = type(panel)(axes=axes, fixed={}, by_ipc={}, cells=panel.cells)
     figure = drawings(panel)[number]
-    canvas = FigureCanvasAgg(figure)
-    with house_style():
-        canvas.draw()
-    renderer, axes = canvas.get_renderer(), figure.axes[0]
-    words = [*figure.texts, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-    low, high = axes.get_ylim()
-    shown = [low <= at <= high for at in axes.get_yticks()]
-    words += [*axes.get_xticklabels(), *compress(axes.get_yticklabels(), shown)]
-    # Of an annotation the words alone, without its leader.
-    boxes = [Text.get_window_extent(each, renderer) for each in words if each.get_text()]
-    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
-    width, height = figure.get_size_inches() * figure.dpi
-    for box in boxes:
-        assert min(box.x0, box.y0) >= 0
-        assert box.x1 <= width
-        assert box.y1 <= height
+    assert cut_off(figure) == []
+    boxes = [box for _, box in words_of(figure)]
     assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]

@@ -1,0 +1,111 @@
+"""No word of any figure is cut off, however long the names are that it has to carry."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from report_every_experiment import SOFT, plain, student
+from report_findings import found_in
+from report_synthetic_sweep import grid
+from report_words import cut_off, words_of
+
+from engine.report import figures
+from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
+from engine.report.figure_edges import LEAST_WIDTH
+
+SGD = {"kind": "sgd", "momentum": 0.9, "weight_decay": 0.0005}
+ADAMW = {"kind": "adamw", "momentum": 0.0, "weight_decay": 0.01}
+STEPS = {"kind": "step", "every": 750, "factor": 0.3}
+OTHER_EXPERT = "convnet-d3-seed1-159364b0"
+
+
+def drawn(picture):
+    """The figure as it is written to a file."""
+    figure = picture.draw()
+    figures.svg(figure)
+    return figure
+
+
+def test_no_word_of_any_experiments_picture_is_cut_off(all_found):
+    pictures = [each for finding in all_found.values() for each in finding.pictures]
+    assert {each.name: cut_off(drawn(each)) for each in pictures} == {
+        each.name: [] for each in pictures
+    }
+
+
+def other_students():
+    """Students of step-wise SGD, and one that differs in nearly every setting."""
+    usual = {"optimiser": SGD, "schedule": STEPS, "augmentation": "dsa"}
+    records = grid({(10, epoch): SOFT[10, epoch] for epoch in (4, 13)}, student=student(**usual))
+    records += grid({(1, 13): SOFT[1, 13]}, student=student(**usual))
+    other = {
+        "model": "resnet18_of_a_long_name",
+        "optimiser": ADAMW,
+        "schedule": {"kind": "cosine", "horizon": 3000},
+        "batch_size": 64,
+    }
+    records += grid({(10, 13): 0.2}, student=student(**{**usual, **other}))
+    quarter = {"epochs": 300, "schedule": {**STEPS, "every": 75}}
+    return records + grid({(10, 13): 0.3}, student=student(**{**usual, **quarter}))
+
+
+def test_other_students_are_named_by_what_they_differ_in():
+    (picture,) = found_in(other_students())["students"].pictures
+    rows = [label.get_text() for label in picture.draw().axes[0].get_yticklabels()]
+    assert [" ".join(row.split()) for row in rows] == [
+        "the main student",
+        "epochs 300",
+        "resnet18_of_a_long_name, adamw, batch size 64, optimiser momentum 0, "
+        "optimiser weight decay 0.01, schedule horizon 3000, schedule kind cosine",
+    ]
+
+
+def test_a_student_of_many_settings_leaves_room_for_its_plot():
+    (picture,) = found_in(other_students())["students"].pictures
+    figure = drawn(picture)
+    assert cut_off(figure) == []
+    assert figure.axes[0].get_position().width >= LEAST_WIDTH
+
+
+@pytest.mark.parametrize("experts", [[None], [None, OTHER_EXPERT]])
+def test_names_beside_lines_are_not_cut_off(experts):
+    records = plain()
+    for expert in experts:
+        cell = {"expert": expert} if expert else {}
+        records += grid({(10, epoch): SOFT[10, epoch] for epoch in (4, 13)}, cell=cell)
+        for share, alpha in (0.1, 0.01), (0.5, 0.01), (0.1, 0.1), (0.5, 0.1):
+            noisy = {"transform": f"noise-lowest-entropy:{share},{alpha}", **cell}
+            records += grid({(10, 4): 0.2 - share * alpha, (10, 13): 0.2}, cell=noisy)
+    (picture,) = found_in(records)["noise-lowest-entropy"].pictures
+    figure = drawn(picture)
+    assert any("epoch 13" in text and "α 10 %" in text for text, _ in words_of(figure))
+    assert cut_off(figure) == []
+
+
+def test_ticks_of_narrowed_axes_keep_apart():
+    points = tuple(Point(x=float(x), y=1.0) for x in range(20))
+    curve = Curve(label="m" * 22, points=points)
+    plot = Plot(title="t", under="u", xlabel="x", ylabel="y", xscale="linear")
+    figure = draw_curves(plot, [curve])
+    figures.svg(figure)
+    boxes = sorted(
+        (box for text, box in words_of(figure) if text.isdigit() and box.y1 < 60),
+        key=lambda box: box.x0,
+    )
+    assert len(boxes) > 5
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+    assert figures.svg(figure) == figures.svg(figure)
+
+
+def test_names_of_groups_of_bars_keep_apart():
+    records = [*plain(), *grid({(10, e): SOFT[10, e] for e in (4, 13)}, cell={"expert": "x" * 30})]
+    for epoch in (4, 13):
+        for cell in {}, {"expert": "x" * 30}:
+            records += grid({(10, epoch): 0.1}, cell={"transform": "shuffle-tail", **cell})
+    (picture,) = found_in(records)["shuffle-tail"].pictures
+    figure = drawn(picture)
+    assert cut_off(figure) == []
+    boxes = [box for text, box in words_of(figure) if text.startswith("IPC 10")]
+    assert len(boxes) == 4
+    assert not [1 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)) if a.overlaps(b)]
