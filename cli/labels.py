@@ -95,9 +95,6 @@ def convert_labels(
     view: Annotated[
         str, typer.Option("--view", metavar="NAME", help="Its name inside the store.")
     ] = "plain",
-    source_codec: Annotated[
-        str | None, typer.Option("--from", metavar="CODEC", help="Read from; by default dense.")
-    ] = None,
     epochs: Annotated[
         str | None, typer.Option("--epochs", metavar="LIST", help="By default all there are.")
     ] = None,
@@ -105,7 +102,7 @@ def convert_labels(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Store labels in another codec too.
+    """Store dense labels in another codec too.
 
     What the codec costs is measured: largest error of a logit, mean and worst KL divergence.
     """
@@ -115,11 +112,10 @@ def convert_labels(
         import labelstore
 
         return labelstore.convert_labels(
-            store,
-            codec,
+            path=store,
+            codec=codec,
             expert=expert,
             view=view,
-            source_codec=source_codec,
             epochs=chosen,
             dry_run=dry_run,
             progress=progress,

@@ -1,8 +1,9 @@
 """The same labels in another codec, beside those that are there.
 
-In: a store with labels in some codec. Out: the same epochs in another one, written block by block,
-so that memory does not grow and a stopped conversion resumes. Statistics and crop boxes are copied:
-they describe the expert, not the code.
+In: a store with dense labels. Out: the same epochs in another codec, written block by block, so
+that memory does not grow and a stopped conversion resumes. Statistics and crop boxes are copied:
+they describe the expert, not the code. Labels in any other codec are refused: what it lost would
+pass for what the expert said.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .codecs import DENSE, codec_named
 from .errors import BadArgument, EpochNotDumped
 from .store import open_store
 from .view import LabelView
@@ -24,24 +26,23 @@ def convert_labels(
     *,
     expert: str | None = None,
     view: str = "plain",
-    source_codec: str | None = None,
     epochs: Sequence[int] | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Writes the labels of `expert` under `view` in `codec` too.
+    """Writes the dense labels of `expert` under `view` in `codec` too.
 
-    source_codec: read from this one; by default dense, or the only one there is. epochs: all
-    complete ones by default.
+    epochs: all complete ones by default.
     Returns {"status", "store", "expert", "view", "codec", "epochs_written", "bytes_per_sample",
     "table": [{"epoch", "max_abs", "kl_mean", "kl_worst", "against"}]}; the errors are against what
-    was read, float16 logits. Raises EpochNotDumped, ViewNotFound, BadArgument, StoreFull.
+    was read, float16 logits. Raises EpochNotDumped, ViewNotFound (there are no dense labels, or not
+    of that name), BadArgument, StoreFull.
     """
     store = open_store(path)
-    source = store.view(expert, view, source_codec)
-    if source.codec == codec:
+    source = store.view(expert, view, DENSE.name)
+    if codec_named(codec) == DENSE:
         raise BadArgument(
-            f"{source.folder}: its labels are {codec} already; give another --codec, such as "
+            f"{source.folder}: its labels are dense already; give another --codec, such as "
             "quantised:8"
         )
     wanted = list(source.epochs) if epochs is None else sorted(set(epochs))

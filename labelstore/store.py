@@ -182,10 +182,14 @@ class LabelStore:
             raise ViewNotFound(
                 f"{self.path}: {expert}/{view} has several codecs; name one of: {there}"
             )
+        wanted_name = name or DENSE.name
+        dump = f"engine dump-labels --data DATA --expert RUN --out {self.path}"
+        remedy = f"`{dump} --codec {wanted_name}` (imported labels: import them again)"
+        if DENSE in found:  # what another codec lost can't be had back from it
+            remedy = f"`engine convert-labels {self.path} --codec {wanted_name}`"
         raise ViewNotFound(
-            f"{self.path}: expected {expert}/{view} in codec {name or 'dense'}, found {there}; "
-            f"make it with `engine convert-labels {self.path} --codec {name or 'dense'}` or "
-            "`engine dump-labels`"
+            f"{self.path}: expected {expert}/{view} in codec {wanted_name}, found {there}; make it "
+            f"with {remedy}"
         )
 
     def _local_root(self, purpose: str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 import beton_builder
 import engine as engine_room
+import labelstore
 
 COMMON = {"dry_run": False}
 CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
@@ -145,6 +146,107 @@ CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
             "values": "logits",
             "column": "teacher",
             "index_column": "place",
+            "codec": "topk:10",
+        },
+    ),
+    "convert-labels by default": (
+        labelstore,
+        "convert_labels",
+        "convert-labels l.zarr --codec quantised:8",
+        {
+            "path": Path("l.zarr"),
+            "codec": "quantised:8",
+            "expert": None,
+            "view": "plain",
+            "epochs": None,
+        },
+    ),
+    "convert-labels in full": (
+        labelstore,
+        "convert_labels",
+        "convert-labels l.zarr --codec topk:5 --expert resnet --view crop-4 --epochs 1,13",
+        {
+            "path": Path("l.zarr"),
+            "codec": "topk:5",
+            "expert": "resnet",
+            "view": "crop-4",
+            "epochs": [1, 13],
+        },
+    ),
+    "learn-labels by default": (
+        engine_room,
+        "learn_labels",
+        "learn-labels --data d --out l",
+        {
+            "data": Path("d"),
+            "out": Path("l"),
+            "config": None,
+            "ipc": None,
+            "steps": None,
+            "model": None,
+            "initial": None,
+            "labels": None,
+            "expert": None,
+            "expert_epoch": None,
+            "compare": None,
+            "seed": 0,
+            "overrides": {},
+            "force": False,
+        },
+    ),
+    "learn-labels in full": (
+        engine_room,
+        "learn_labels",
+        "learn-labels --data d --out l --config c.yaml --ipc 10 --steps 50 --model convnet-d3"
+        " --initial expert --labels a.zarr --expert resnet --expert-epoch 13 --compare b.zarr"
+        " --seed 3 --set inner.lr=0.1 --force",
+        {
+            "data": Path("d"),
+            "out": Path("l"),
+            "config": Path("c.yaml"),
+            "ipc": 10,
+            "steps": 50,
+            "model": "convnet-d3",
+            "initial": "expert",
+            "labels": Path("a.zarr"),
+            "expert": "resnet",
+            "expert_epoch": 13,
+            "compare": Path("b.zarr"),
+            "seed": 3,
+            "overrides": {"inner.lr": "0.1"},
+            "force": True,
+        },
+    ),
+    "derive-labels by default": (
+        engine_room,
+        "derive_labels",
+        "derive-labels --data d --out l.zarr",
+        {
+            "data": Path("d"),
+            "out": Path("l.zarr"),
+            "method": "class-mean-images",
+            "entropies": [3.0],
+            "expert": None,
+            "model": "convnet-d3",
+            "resolution": None,
+            "seed": 0,
+            "codec": "dense",
+        },
+    ),
+    "derive-labels in full": (
+        engine_room,
+        "derive_labels",
+        "derive-labels --data d --out l.zarr --method random-features --entropy 1.5,3"
+        " --expert none --model convnet-d2 --resolution 64 --seed 2 --codec topk:10",
+        {
+            "data": Path("d"),
+            "out": Path("l.zarr"),
+            "method": "random-features",
+            "entropies": [1.5, 3.0],
+            "expert": "none",
+            "model": "convnet-d2",
+            "resolution": 64,
+            "seed": 2,
             "codec": "topk:10",
         },
     ),

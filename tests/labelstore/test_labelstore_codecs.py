@@ -138,7 +138,9 @@ def test_without_dense_labels_the_only_codec_is_the_default_and_of_several_one_i
     cases.filled(path, (1,), codec="topk:2")
     store = labelstore.open_store(path)
     assert store.view().codec == "topk:2"
-    with pytest.raises(labelstore.ViewNotFound, match=r"codec dense, found topk:2.*convert-labels"):
+    with pytest.raises(
+        labelstore.ViewNotFound, match=r"dense, found topk:2.*dump-labels.*--codec dense"
+    ):
         store.view(codec="dense")
     cases.filled(path, (1,), codec="quantised:4")
     with pytest.raises(labelstore.ViewNotFound, match=r"several codecs.*quantised:4, topk:2"):
@@ -171,6 +173,19 @@ def test_conversion_to_the_same_codec_or_of_a_missing_epoch_is_refused(tmp_path)
     with pytest.raises(labelstore.EpochNotDumped, match="epoch 3 is not complete"):
         labelstore.convert_labels(path, "topk:2", epochs=[3])
     assert labelstore.open_store(path).codecs("expert-a") == ["dense"]
+
+
+@pytest.mark.parametrize("codec", ["dense", "quantised:8", "topk:2"])
+def test_labels_that_lost_something_are_not_converted(tmp_path, codec):
+    """They would pass for what an expert said: same view, same checkpoints, errors of zero."""
+    path = tmp_path / "labels.zarr"
+    cases.filled(path, (1,), codec="topk:1")
+    with pytest.raises(labelstore.ViewNotFound, match=r"dense, found topk:1.*dump-labels"):
+        labelstore.convert_labels(path, codec)
+    assert labelstore.open_store(path).codecs("expert-a") == ["topk:1"]
+    cases.filled(path, (1,))
+    true = cases.filled(tmp_path / "true.zarr", (1,)).read(1, range(3))
+    assert np.array_equal(labelstore.open_store(path).view().read(1, range(3)), true)
 
 
 @pytest.mark.parametrize(
