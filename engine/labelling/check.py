@@ -67,9 +67,7 @@ def check_labels(
         progress("recompute labels", done, len(work))
         ids = np.sort(rng.choice(opened.num_samples, min(samples, opened.num_samples), False))
         computed, boxes = _labels_again(dataset, run, view, epoch, ids)
-        difference = np.abs(view.read(epoch, ids).astype(np.float32) - computed)
-        allowed = ABSOLUTE_SLACK + RELATIVE_SLACK * np.abs(computed)
-        allowed += view.codec_error(epoch)["max_abs"]
+        difference, allowed = _differences(view.read(epoch, ids), computed, view.codec)
         largest = max(largest, float(difference.max()))
         wrong = (difference > allowed).reshape(len(ids), -1).any(axis=1)
         if view.crops:
@@ -88,6 +86,26 @@ def check_labels(
         "largest_difference": largest,
         "problems": problems,
     }
+
+
+def _differences(
+    stored: npt.NDArray[np.float16], computed: npt.NDArray[np.float32], codec: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """How far the logits (…, k) are apart that the codec keeps, and how far they may be.
+
+    Of ``topk:K`` these are K logits a row, of ``quantised:BITS`` also how far the grid's lines lie
+    apart in that row: another row's error must not hide that labels are of other images.
+    """
+    family, _, number = codec.partition(":")
+    if family == "topk":  # the others' mass is spread evenly, so that none is larger than these
+        kept = np.argpartition(-stored, int(number) - 1, axis=-1)[..., : int(number)]
+        stored = np.take_along_axis(stored, kept, axis=-1)
+        computed = np.take_along_axis(computed, kept, axis=-1)
+    allowed = ABSOLUTE_SLACK + RELATIVE_SLACK * np.abs(computed)
+    if family == "quantised":
+        spread = computed.max(axis=-1, keepdims=True) - computed.min(axis=-1, keepdims=True)
+        allowed += spread / (2 ** int(number) - 1) / 2  # the nearest line is taken
+    return np.abs(stored.astype(np.float32) - computed), allowed
 
 
 def _spread(epochs: tuple[int, ...]) -> list[int]:

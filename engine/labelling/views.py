@@ -88,7 +88,16 @@ class ImageView:
 
 
 def parse_view(text: str, crop_seed: int = 0) -> ImageView:
-    """The view that ``plain``, ``flip`` or ``crop:S`` names; raises UsageError for another."""
+    """The view that ``plain``, ``flip`` or ``crop:S`` names.
+
+    Raises:
+        UsageError: it names another, or ``crop_seed`` is of crops that it doesn't have.
+    """
+    if crop_seed and text in ("plain", "flip"):
+        raise UsageError(
+            f"--crop-seed {crop_seed} draws crops, and --view {text} has none: leave it out, or "
+            "label crops with --view crop:4"
+        )
     if text == "plain":
         return ImageView()
     if text == "flip":

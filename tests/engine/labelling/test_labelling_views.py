@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 import beton_builder
 import engine
 import labelstore
+from cli.main import main
 from engine.errors import MismatchError, UsageError
 from engine.labelling.views import ImageView, parse_view
 from engine.loading import Streaming
@@ -100,22 +102,35 @@ def test_views_that_cannot_be_meant_are_refused(text: str) -> None:
         parse_view(text)
 
 
+@pytest.mark.parametrize("view", ["plain", "flip"])
+def test_a_crop_seed_without_crops_is_refused(
+    small_data: Path, small_run: Path, tmp_path: Path, view: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--crop-seed 7 draws crops, and --view {view} has none"):
+        engine.dump_labels(small_data, small_run, tmp_path / "l", view=view, crop_seed=7)
+    assert not (tmp_path / "l").exists()
+
+
 def test_labels_computed_again_agree_in_every_view_and_codec(
     small_data: Path, small_run: Path, small_store: Path, tmp_path: Path
 ) -> None:
     out = shutil.copytree(small_store, tmp_path / "l.zarr")
     engine.dump_labels(small_data, small_run, out, epochs=[3], view="flip")
     engine.dump_labels(small_data, small_run, out, epochs=[3], view="crop:2", codec="quantised:8")
-    labelstore.convert_labels(out, "topk:2", epochs=[0, 3])
+    assert main(["convert-labels", str(out), "--codec", "topk:2", "--epochs", "0,3"]) == 0
     found = engine.check_labels(out, small_data, small_run, samples=20)
     assert found["ok"], found["problems"]
     assert found["recomputed"] == 20 * (4 + 2 + 1 + 1)
 
 
+@pytest.mark.parametrize("codec", ["dense", "quantised:8", "quantised:4", "topk:1", "topk:2"])
 def test_labels_of_other_rows_are_found_by_computing_again(
-    small_data: Path, small_run: Path, small_store: Path, tmp_path: Path
+    small_data: Path, small_run: Path, small_store: Path, tmp_path: Path, codec: str
 ) -> None:
-    """A store that verifies byte by byte, but whose rows are those of the next image."""
+    """A store that verifies byte by byte, but whose rows are those of the next image.
+
+    One row loses much in a lossy codec, which says nothing of the others.
+    """
     original = labelstore.open_store(small_store)
     view = original.view()
     shifted = labelstore.create_store(
@@ -123,14 +138,18 @@ def test_labels_of_other_rows_are_found_by_computing_again(
         dataset_id=original.dataset_id,
         classes=original.classes,
         num_samples=original.num_samples,
-    ).add_view(view.expert, "plain", identity=view.identity)
+    ).add_view(view.expert, "plain", identity=view.identity, codec=codec)
     with shifted.writer([3], view.checkpoints) as writer:
         logits = np.roll(view.read(3, slice(None)), 1, axis=0).astype(np.float32)
+        logits[0] = (900, 20, -900)
         writer.write(3, 0, logits, np.zeros(120, np.int64))
     assert labelstore.verify_store(tmp_path / "l.zarr")["ok"]
     found = engine.check_labels(tmp_path / "l.zarr", small_data, small_run)
-    assert not found["ok"]
+    assert not found["ok"], found
     assert "not of these images" in found["problems"][0]
+    wrong = re.search(r"plain\S*: (\d+) of 64 labels", found["problems"][0])
+    assert wrong is not None
+    assert int(wrong[1]) > 32
 
 
 def test_a_run_whose_labels_the_store_lacks_cannot_check_them(
