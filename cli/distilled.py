@@ -34,7 +34,9 @@ def export(
     ipc: Annotated[int, typer.Option("--ipc", min=1, metavar="N", help="Images per class.")],
     expert_epoch: Annotated[
         str,
-        typer.Option("--expert-epoch", metavar="K|best", help="Whose labels: an epoch, or best."),
+        typer.Option(
+            "--expert-epoch", metavar="K|best", help="Whose labels: an epoch, best or best-on-test."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the distilled set.")],
     format: Annotated[
@@ -83,7 +85,8 @@ def export(
     Its images and labels are those that a sweep's student of the same options gets.
     """
     one_of(format, FORMATS, "--format")
-    epoch = "best" if expert_epoch == "best" else parse_number(expert_epoch, "--expert-epoch")
+    words = ("best", "best-on-test")
+    epoch = expert_epoch if expert_epoch in words else parse_number(expert_epoch, "--expert-epoch")
 
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine

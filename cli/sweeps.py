@@ -43,7 +43,7 @@ def sweep_students(
         typer.Option(
             "--expert-epochs",
             metavar="LIST",
-            help="Whose labels: 5,13 or 1-9 or 0-40:4, all, best.",
+            help="Whose labels: 5,13 or 1-9 or 0-40:4, all, best, best-on-test.",
         ),
     ] = None,
     seeds: Annotated[

@@ -73,7 +73,7 @@ def export_distilled(
         data, labels: the dataset, and a label store of it.
         out: folder of the set, which must be new or an earlier export.
         ipc: images per class.
-        expert_epoch: whose labels; ``best`` for the one with the greatest test accuracy.
+        expert_epoch: whose labels; ``best`` or ``best-on-test``, as of a sweep's grid.
         format: ``parquet``, ``webdataset`` (both with the stored JPEG bytes, or PNGs of raw pixels)
             or ``npz`` (pixels as students see them).
         expert, view, codec: which labels of the store, where it has several.

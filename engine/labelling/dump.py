@@ -149,7 +149,8 @@ def _wanted_epochs(run: ExpertRun, epochs: Literal["all"] | Sequence[int]) -> li
 
 def _about(metrics: dict[str, Any]) -> dict[str, Any]:
     """What a store notes of an epoch, so that it says by itself how good its expert was."""
-    return {key: metrics[key] for key in ("train_accuracy", "test_accuracy") if key in metrics}
+    noted = ("train_accuracy", "validation_accuracy", "test_accuracy")
+    return {key: metrics[key] for key in noted if key in metrics}
 
 
 def _view_identity(

@@ -6,6 +6,7 @@ trial once. Trials of several sweeps are joined by id; sweeps of different datas
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.analysis.plan import parse_plan
 from engine.analysis.trials import Trial, parse_trial
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.records import read_record
+from engine.sweep.planning.epochs import BEST_ON_TEST
 
 Progress = Callable[[str, int, int], None]
 
@@ -106,6 +108,12 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
                     f"The sweep “{folders[i].name}” does not say which cells it was asked for, so "
                     "what is missing from it is not known; running its command again records them."
                 )
+    notes += [
+        f"The plan of the sweep “{folder.name}” chose expert epochs on test images "
+        f"({BEST_ON_TEST}), so accuracies on test images are optimistic."
+        for folder, head in zip(folders, heads, strict=True)
+        if f'"{BEST_ON_TEST}"' in json.dumps(head.get("plan"))
+    ]
     return Results(
         dataset_id=str(dataset["id"]),
         dataset_name=str(dataset.get("name") or dataset["id"]),

@@ -78,11 +78,7 @@ class _ExpertTraining:
         self.images = open_images(
             self.dataset, "train", resolution=resolution, view=image_view(self.recipe)
         )
-        self.test_images = (
-            open_images(self.dataset, "test", resolution=resolution, view="plain")
-            if self.dataset.has_split("test")
-            else None
-        )
+        self.evaluation_images = self._open_evaluation_images(resolution)
         self.arithmetic = self._choose_arithmetic()
         model = build_model(
             self.recipe.model,
@@ -103,6 +99,23 @@ class _ExpertTraining:
         )
         self.network.train_through(accelerator.prepare(self.network.forward))
         self.epoch = 0
+
+    def _open_evaluation_images(
+        self, resolution: int
+    ) -> dict[str, tuple[Resident | Streaming, npt.NDArray[np.int64]]]:
+        """Images to evaluate on and their sample ids, by the name of the accuracy."""
+        found = {}
+        held_out = self.dataset.validation_indices
+        if self.recipe.hold_out and len(held_out):
+            images = open_images(
+                self.dataset, "train", indices=held_out, resolution=resolution, view="plain"
+            )
+            found["validation_accuracy"] = images, held_out
+        if self.dataset.has_split("test"):
+            every = np.arange(self.dataset.split("test").num_samples, dtype=np.int64)
+            images = open_images(self.dataset, "test", resolution=resolution, view="plain")
+            found["test_accuracy"] = images, every
+        return found
 
     def _choose_arithmetic(self) -> Arithmetic:
         """The precision the run began in, or rank 0's choice: one for all epochs and ranks."""
@@ -164,31 +177,32 @@ class _ExpertTraining:
                 "learning_rate": rate,
                 "train_loss": mean_loss,
                 "train_accuracy": float(sums[1]) / total,
-                "test_accuracy": self._test_accuracy(),
+                "test_accuracy": None,
+                **self._accuracies(),
                 "seconds": seconds,
                 "compile_seconds": compiling,
                 "images_per_second": total / seconds,
             }
         )
 
-    def _test_accuracy(self) -> float | None:
-        if self.test_images is None:
-            return None
-        every = np.arange(self.dataset.split("test").num_samples, dtype=np.int64)
+    def _accuracies(self) -> dict[str, float]:
         if self.accelerator.num_processes > 1:
             # Batch norm's statistics differ between ranks until DDP's next training step.
             for buffer in self.network.model.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        with self.test_images.batches(
-            every,
-            batch_size=EVALUATION_BATCH,
-            view="plain",
-            shuffle=False,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-        ) as batches:
-            correct = count_correct(self.network, batches)
-        return float(self._summed(correct.double())) / len(every)
+        accuracies = {}
+        for name, (images, ids) in self.evaluation_images.items():
+            with images.batches(
+                ids,
+                batch_size=EVALUATION_BATCH,
+                view="plain",
+                shuffle=False,
+                rank=self.accelerator.process_index,
+                world=self.accelerator.num_processes,
+            ) as batches:
+                correct = count_correct(self.network, batches)
+            accuracies[name] = float(self._summed(correct.double())) / len(ids)
+        return accuracies
 
     def _summed(self, values: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:

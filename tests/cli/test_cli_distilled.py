@@ -34,15 +34,16 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "export in full": (
         "export_distilled",
-        "export --data d --labels l.zarr --ipc 1 --expert-epoch best --out o --format webdataset"
-        " --expert e --view flip --codec topk:5 --selection herding --subset-seed 3"
-        " --temperature 2 --transform shuffle-tail --resolution 64 --force --dry-run",
+        "export --data d --labels l.zarr --ipc 1 --expert-epoch best-on-test --out o"
+        " --format webdataset --expert e --view flip --codec topk:5 --selection herding"
+        " --subset-seed 3 --temperature 2 --transform shuffle-tail --resolution 64"
+        " --force --dry-run",
         {
             "data": Path("d"),
             "labels": Path("l.zarr"),
             "out": Path("o"),
             "ipc": 1,
-            "expert_epoch": "best",
+            "expert_epoch": "best-on-test",
             "format": "webdataset",
             "expert": "e",
             "view": "flip",

@@ -1,4 +1,4 @@
-"""How a grid names expert epochs: `13`, `4-10`, `0-40:4`, `all`, `best`, and lists of them.
+"""How a grid names expert epochs: `13`, `4-10`, `0-40:4`, `all`, `best`, lists of them.
 
 Parsing knows no label store; choosing among the epochs of one comes after it.
 """
@@ -13,7 +13,11 @@ from pydantic import BeforeValidator, Field
 
 from engine.errors import UsageError
 
-WORDS = ("all", "best")
+BEST, BEST_ON_TEST = "best", "best-on-test"
+CHOSEN_BY = {BEST: "validation_accuracy", BEST_ON_TEST: "test_accuracy"}
+"""Words for one epoch: what a label store notes of every epoch that it is greatest in."""
+
+WORDS = ("all", *CHOSEN_BY)
 RANGE = re.compile(r"(?P<first>\d{1,9})(\s*-\s*(?P<last>\d{1,9})(\s*:\s*(?P<step>\d{1,9}))?)?")
 MOST_EPOCHS = 100_000
 
@@ -22,7 +26,7 @@ def parse_epochs(given: Any) -> list[int | str]:
     """Epochs as typed, alone or in a list, with commas or without, to a list of canonical parts.
 
     Returns numbers, ranges ``first-last`` or ``first-last:step`` (both ends included) and the words
-    ``all`` and ``best``, in the order typed.
+    ``all``, ``best`` and ``best-on-test``, in the order typed.
 
     Raises:
         ValueError: a part is none of these, a range runs backwards, or a part is there twice.
@@ -71,7 +75,7 @@ def choose_epochs(
     parts: Sequence[int | str],
     there: Sequence[int],
     *,
-    best: Callable[[], int],
+    best: Callable[[str], int],
     dump_command: Callable[[list[int]], str],
 ) -> list[int]:
     """The epochs that ``parts`` mean among those that are ``there``: ascending, each once.
@@ -79,7 +83,7 @@ def choose_epochs(
     Args:
         parts: as :func:`parse_epochs` returns them.
         there: complete epochs of the labels.
-        best: the epoch that ``best`` stands for; called only if it is asked for.
+        best: the epoch that a word of ``CHOSEN_BY`` stands for; called only if it is asked for.
         dump_command: the command that writes missing epochs, for the error.
 
     Raises:
@@ -89,8 +93,8 @@ def choose_epochs(
     for part in parts:
         if part == "all":
             wanted.update(there)
-        elif part == "best":
-            wanted.add(best())
+        elif part in CHOSEN_BY:
+            wanted.add(best(str(part)))
         else:
             wanted.update(_numbers(part))
     missing = sorted(wanted - set(there))
@@ -112,7 +116,7 @@ def named_epochs(parts: Sequence[int | str]) -> list[int]:
     """The epochs that numbers and ranges name, whether anybody has them or not: ascending.
 
     Raises:
-        UsageError: ``all`` or ``best`` is among them, which only a label store can tell.
+        UsageError: one of ``WORDS`` is among them, which only a label store can tell.
     """
     for word in WORDS:
         if word in parts:

@@ -164,8 +164,9 @@ class Grid(Strict):
     ``expert`` (names of the store, or ``all``; needed only where it holds several), ``view``,
     ``codec`` (needed only where there are several and dense is not meant) and ``expert_epochs``
     say whose labels: numbers, ranges ``4-10`` or ``0-40:4``, ``all``, or ``best``, the epoch at
-    which the expert had its greatest test accuracy. ``ensemble`` averages the logits of lists of
-    epochs or of experts; null among them means single checkpoints.
+    which the expert was most accurate on validation images that it was not trained on
+    (``best-on-test``: on the test images, as the papers chose). ``ensemble`` averages the logits of
+    lists of epochs or of experts; null among them means single checkpoints.
 
     Images: ``ipc``, ``selection`` (`engine.experiments.selection`): ``random``, ``drop-class:7``,
     ``difficulty:3``, ``stratified``, ``k-centre``, ``herding``. Those that ask an expert have the

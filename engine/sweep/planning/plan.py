@@ -24,6 +24,7 @@ from engine.experiments import (
     parse_selection,
 )
 from engine.models import check_model_name
+from engine.sweep.planning.epochs import CHOSEN_BY
 from engine.sweep.planning.grid import Grid, StudentAxes, load_grids, values_of
 from engine.sweep.planning.labels_to_come import LabelsToCome
 from engine.sweep.planning.scorers import scorer_of
@@ -267,7 +268,8 @@ def recorded_plan(grids: Sequence[Grid], trials: Sequence[Trial]) -> dict[str, A
     """What a sweep's head says was asked for.
 
     One grid whose trials are the product of IPC, labels, expert epochs, temperatures and seeds says
-    so, with everything resolved; anything else is recorded as it was asked for, under ``grids``.
+    so, with everything resolved; anything else is recorded as it was asked for, under ``grids``, so
+    that a word which had an accuracy choose the epochs stays.
     """
     asked = [grid.model_dump(mode="json") for grid in grids]
     if len(grids) != 1 or not _is_plain(grids[0]):
@@ -287,6 +289,7 @@ def _is_plain(grid: Grid) -> bool:
     student = (getattr(grid.student, name) for name in StudentAxes.model_fields)
     return (
         {*grid.labels} <= {"soft", "hard"}
+        and not CHOSEN_BY.keys() & {*grid.expert_epochs}
         and len(grid.selection) == 1
         and grid.ensemble == [None]
         and grid.expert != "all"

@@ -13,7 +13,7 @@ from typing import Any
 
 import labelstore
 from engine.errors import UsageError
-from engine.sweep.planning.epochs import choose_epochs
+from engine.sweep.planning.epochs import BEST, BEST_ON_TEST, CHOSEN_BY, choose_epochs
 from engine.sweep.planning.grid import EnsembleRule, Grid, values_of
 
 
@@ -67,6 +67,16 @@ def recorded_teacher(names: Mapping[str, Any], parents: Mapping[str, Any]) -> Te
     )
 
 
+_WHY_NOT = {
+    BEST: "(only experts of `engine train-expert --hold-out` have any, others were trained on "
+    "those images): name the epochs, such as --expert-epochs 13, or choose them on the test images "
+    f"as the papers did, which makes accuracies there optimistic: --expert-epochs {BEST_ON_TEST}",
+    BEST_ON_TEST: "(imported labels and datasets without a test split have none): name the epochs, "
+    "such as --expert-epochs 13",
+}
+"""By word of `CHOSEN_BY`: where its accuracy may be lacking, and what to type instead."""
+
+
 class StoredLabels:
     """What a store has of one (expert, view, codec), as it was when it was first asked for."""
 
@@ -86,20 +96,22 @@ class StoredLabels:
         found = self.view.identity.get("transform", {}).get("resolution")
         return None if found is None else int(found)
 
-    def best_epoch(self) -> int:
-        """The epoch at which the expert had its greatest test accuracy; of equals the first.
+    def best_epoch(self, word: str) -> int:
+        """The epoch that a word of ``CHOSEN_BY`` stands for; of equals the first.
+
+        Initial weights, whose accuracy nobody measures, are never it.
 
         Raises:
-            UsageError: the store doesn't know it of every epoch.
+            UsageError: the store doesn't know that accuracy of every trained epoch.
         """
-        accuracies = {e: self.view.about(e).get("test_accuracy") for e in self.epochs}
+        measure = CHOSEN_BY[word]
+        accuracies = {e: self.view.about(e).get(measure) for e in self.epochs if e > 0}
         lacking = [epoch for epoch, accuracy in accuracies.items() if accuracy is None]
         if lacking or not accuracies:
             raise UsageError(
-                f"expert_epochs: best needs the expert's test accuracy of every epoch, and "
-                f"{self.view.folder} does not say it of epoch {', '.join(map(str, lacking))} "
-                "(imported labels and datasets without a test split have none): name the epochs, "
-                "such as --expert-epochs 13"
+                f"expert_epochs: {word} needs the expert's {measure.replace('_', ' ')} of every "
+                f"epoch, and {self.view.folder} does not say it of epoch "
+                f"{', '.join(map(str, lacking))} {_WHY_NOT[word]}"
             )
         return max(accuracies, key=lambda epoch: (accuracies[epoch], -epoch))
 
@@ -241,11 +253,13 @@ def _common_epochs(members: Sequence[StoredLabels], epochs: Sequence[int | str])
     """The epochs meant, which every member must have; of ``all``, those that all of them have."""
     if len(members) == 1:
         return members[0].choose(epochs)
-    if "best" in epochs and len({member.best_epoch() for member in members}) > 1:
-        raise UsageError(
-            "expert_epochs: best is another epoch for each expert of an ensemble "
-            f"({', '.join(f'{m.view.expert} {m.best_epoch()}' for m in members)}): name the epochs"
-        )
+    for word in CHOSEN_BY:
+        if word in epochs and len({member.best_epoch(word) for member in members}) > 1:
+            found = ", ".join(f"{m.view.expert} {m.best_epoch(word)}" for m in members)
+            raise UsageError(
+                f"expert_epochs: {word} is another epoch for each expert of an ensemble ({found}): "
+                "name the epochs"
+            )
     common = set(members[0].epochs).intersection(*(member.epochs for member in members[1:]))
     named = [each for each in epochs if each != "all"]
     chosen = set(common) if "all" in epochs else set()

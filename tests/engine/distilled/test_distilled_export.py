@@ -30,7 +30,7 @@ def test_temperature_transform_codec_and_best_epoch(small_data, small_run, tmp_p
         tmp_path / "labels.zarr",
         tmp_path / "set",
         ipc=2,
-        expert_epoch="best",
+        expert_epoch="best-on-test",
         format="npz",
         temperature=2.5,
         transform="shuffle-tail",

@@ -50,6 +50,14 @@ def test_one_trial_with_two_results_is_noted(tmp_path):
     assert "different results in a and b" in results.notes[0]
 
 
+@pytest.mark.parametrize(("word", "notes"), [("best-on-test", 1), ("best", 0)])
+def test_a_plan_that_chose_epochs_on_test_is_noted(tmp_path, word, notes):
+    plan = {"grids": [{"ipc": [1], "expert_epochs": [word]}]}
+    sweep = write_sweep(tmp_path / "s", grid({(1, 13): 0.15}), plan=plan)
+    found = [note for note in read_sweeps(sweep).notes if "chose expert epochs on test" in note]
+    assert len(found) == notes
+
+
 def test_experts_that_share_a_name_are_told_apart_by_their_run(tmp_path):
     experts = [{"name": "d3", "run_id": run, "epochs": {}} for run in ("aaaa", "bbbb")]
     trials = [trial(1, 13, 0.1, cell={"expert": "d3"}), trial(1, 13, 0.2, cell={"expert": "d3"})]

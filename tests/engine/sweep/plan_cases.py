@@ -22,7 +22,8 @@ STUDENT = {
 }
 SMALL = {"ipc": [1], "expert_epochs": [4], "seeds": [0], "labels": ["soft"], **STUDENT}
 EPOCHS = (0, 4, 7, 9)
-TEST_ACCURACY = {"ada": {0: 0.3, 4: 0.6, 7: 0.8, 9: 0.8}, "bob": {0: 0.3, 4: 0.9, 7: 0.8, 9: 0.7}}
+VALIDATION_ACCURACY = {"ada": {4: 0.8, 7: 0.8, 9: 0.7}, "bob": {4: 0.7, 7: 0.8, 9: 0.9}}
+TEST_ACCURACY = {"ada": {4: 0.6, 7: 0.8, 9: 0.8}, "bob": {4: 0.9, 7: 0.8, 9: 0.7}}
 
 
 def logits_of(expert: str, epoch: int, num_samples: int) -> np.ndarray:
@@ -35,7 +36,8 @@ def write_store(
     dataset: beton_builder.Dataset,
     *,
     names: Mapping[str, str] = {"ada": "ada", "bob": "bob"},
-    accuracies: Mapping[str, Mapping[int, float]] = TEST_ACCURACY,
+    validation: Mapping[str, Mapping[int, float]] = VALIDATION_ACCURACY,
+    test: Mapping[str, Mapping[int, float]] = TEST_ACCURACY,
     views: tuple[str, ...] = ("plain",),
     epochs: tuple[int, ...] = EPOCHS,
 ) -> labelstore.LabelStore:
@@ -48,8 +50,11 @@ def write_store(
         identity = {"run_id": f"run-of-{expert}", "transform": {"name": view}}
         target = store.add_view(name, view, identity=identity)
         checkpoints = {epoch: f"{expert}{view}{epoch:04d}".encode().hex() for epoch in epochs}
-        noted = {e: {"test_accuracy": a} for e, a in accuracies.get(expert, {}).items()}
-        target.prepare(epochs, checkpoints, {e: n for e, n in noted.items() if e in epochs})
+        noted: dict[int, dict[str, float]] = {epoch: {} for epoch in epochs}
+        for name, by_expert in (("validation_accuracy", validation), ("test_accuracy", test)):
+            for epoch, accuracy in by_expert.get(expert, {}).items():
+                noted.get(epoch, {})[name] = accuracy
+        target.prepare(epochs, checkpoints, noted)
         with target.writer(epochs, checkpoints) as writer:
             for start, stop, missing in writer.missing_blocks():
                 for epoch in missing:

@@ -155,7 +155,7 @@ def papers_store(
     dataset: beton_builder.Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> labelstore.LabelStore:
     path = tmp_path_factory.mktemp("papers") / "labels.zarr"
-    return write_store(path, dataset, names={"ada": "ada"}, accuracies={}, epochs=PAPER)
+    return write_store(path, dataset, names={"ada": "ada"}, validation={}, test={}, epochs=PAPER)
 
 
 def write_sweep(folder: Path, trials: Sequence[Trial], done: Sequence[Trial]) -> Path:

@@ -22,11 +22,14 @@ def spelt(part: int | tuple[int, int, int]) -> str:
     return f"{first}-{last}" + (f":{step}" if step > 1 else "")
 
 
-def chosen(given_epochs: object, there: list[int] = STORED, best: int = 13) -> list[int]:
+BEST = {"best": 13, "best-on-test": 15}
+
+
+def chosen(given_epochs: object, there: list[int] = STORED) -> list[int]:
     return choose_epochs(
         parse_epochs(given_epochs),
         there,
-        best=lambda: best,
+        best=BEST.__getitem__,
         dump_command=lambda epochs: f"engine dump-labels --epochs {','.join(map(str, epochs))}",
     )
 
@@ -44,6 +47,7 @@ def test_numbers_and_ranges_mean_what_python_means(parts) -> None:
 def test_all_is_what_the_store_has_and_best_is_the_experts_best() -> None:
     assert chosen("all", there=[3, 5]) == [3, 5]
     assert chosen(["best", 4]) == [4, 13]
+    assert chosen("best-on-test") == [15]
     assert chosen("0-40:20, best") == [0, 13, 20, 40]
 
 

@@ -132,24 +132,37 @@ def test_what_is_asked_for_by_name_holds_at_every_ipc(tmp_path: Path) -> None:
     assert load_grids(file, both)[0].students_at(10)[0].lr == 0.3
 
 
-def test_best_is_the_first_epoch_of_greatest_test_accuracy(dataset, store) -> None:
-    assert epochs_of(planned(dataset, store, expert_epochs="best")) == [(7,)]
-    trials = planned(dataset, store, expert="all", expert_epochs=["best", 9])
+@pytest.mark.parametrize(
+    ("word", "ada", "bob"), [("best", 4, 9), ("best-on-test", 7, 4)], ids=["validation", "test"]
+)
+def test_best_is_the_first_epoch_of_greatest_accuracy(
+    dataset, store, word: str, ada: int, bob: int
+) -> None:
+    assert epochs_of(planned(dataset, store, expert_epochs=word)) == [(ada,)]
+    trials = planned(dataset, store, expert="all", expert_epochs=[word, 9])
     assert {(t.teacher.experts, t.teacher.epochs) for t in trials} == {
-        (("ada",), (7,)),
+        (("ada",), (ada,)),
         (("ada",), (9,)),
-        (("bob",), (4,)),
+        (("bob",), (bob,)),
         (("bob",), (9,)),
     }
 
 
-def test_best_says_where_the_accuracy_is_missing(dataset, tmp_path: Path) -> None:
-    without = {"ada": {0: 0.3, 7: 0.8, 9: 0.5}}
-    silent = write_store(tmp_path / "l.zarr", dataset, accuracies=without)
+def test_best_asks_for_experts_that_held_images_out_and_names_the_word_for_others(
+    dataset, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "l.zarr", dataset, validation={})
+    with pytest.raises(UsageError, match=r"epoch 4, 7, 9 .*--hold-out.*best-on-test"):
+        planned(dataset, store, expert_epochs="best")
+    assert epochs_of(planned(dataset, store, expert_epochs="best-on-test")) == [(7,)]
+
+
+def test_best_on_test_says_where_the_accuracy_is_missing(dataset, tmp_path: Path) -> None:
+    silent = write_store(tmp_path / "l.zarr", dataset, test={"ada": {7: 0.8, 9: 0.5}})
     with pytest.raises(
         UsageError, match=r"test accuracy of every epoch.*epoch 4 .*--expert-epochs"
     ):
-        planned(dataset, silent, expert_epochs="best")
+        planned(dataset, silent, expert_epochs="best-on-test")
 
 
 def test_an_ensemble_of_epochs_is_one_trial_with_all_of_them(dataset, store) -> None:
@@ -170,7 +183,7 @@ def test_an_ensemble_of_experts_takes_the_epochs_of_the_grid(dataset, store) -> 
     assert epochs_of(trials) == [(4,), (7,), (4,), (7,)]
     (both,) = planned(dataset, store, ensemble=[{"experts": "all", "epochs": "all"}])
     assert (set(both.teacher.experts), both.teacher.epochs) == ({"ada", "bob"}, EPOCHS)
-    with pytest.raises(UsageError, match=r"best is another epoch for each.*ada 7, bob 4"):
+    with pytest.raises(UsageError, match=r"best is another epoch for each.*ada 4, bob 9"):
         planned(dataset, store, ensemble=[["ada", "bob"]], expert_epochs="best")
 
 
@@ -347,7 +360,7 @@ def test_soft_labels_need_a_store(dataset) -> None:
 
 def test_a_plain_grid_is_recorded_as_a_report_reads_it(dataset, store) -> None:
     grids = load_grids(
-        None, {**SMALL, "expert": "ada", "expert_epochs": "4-9:5,best", "seeds": [0, 1]}
+        None, {**SMALL, "expert": "ada", "expert_epochs": "4-9:5,7", "seeds": [0, 1]}
     )
     trials = plan_trials(grids, dataset, store)
     plan = parse_plan(recorded_plan(grids, trials), [])
@@ -363,6 +376,13 @@ def test_other_grids_are_recorded_as_asked(dataset, store, changes) -> None:
     recorded = recorded_plan(grids, plan_trials(grids, dataset, store))
     assert parse_plan(recorded, []) is None
     assert len(recorded["grids"]) == 1
+
+
+@pytest.mark.parametrize("word", ["best", "best-on-test"])
+def test_by_what_an_epoch_was_chosen_stays_in_the_recorded_plan(dataset, store, word: str) -> None:
+    grids = load_grids(None, {**SMALL, "expert": "ada", "expert_epochs": word})
+    recorded = recorded_plan(grids, plan_trials(grids, dataset, store))
+    assert [grid["expert_epochs"] for grid in recorded["grids"]] == [[word]]
 
 
 def test_the_papers_tables_come_with_the_package() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import beton_builder
 import engine
+import labelstore
 from engine.augment import apply_operation, draw_operations, draw_parameters
 from engine.errors import (
     ConfigurationError,
@@ -30,6 +31,7 @@ from engine.errors import (
 from engine.loading import epoch_order
 from engine.models import build_model
 from engine.records import sole_writer
+from engine.sweep import load_grids, plan_trials
 from engine.training import open_run
 from engine.training.launch import run_ranks
 
@@ -58,14 +60,17 @@ def test_the_expert_learns(small_data: Path, tmp_path: Path) -> None:
     assert result["test_accuracy"] > 0.8
 
 
-def test_training_equals_a_plain_pytorch_loop(small_data: Path, small_run: Path) -> None:
-    dataset = beton_builder.open_dataset(small_data)
+def train_split(dataset: beton_builder.Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised images (n, c, h, w) float32 and labels (n,) int64, read by no loader."""
     beton = dataset.split("train")
     images = np.stack([beton.image(i) for i in range(beton.num_samples)])
     mean, std = np.array(dataset.mean), np.array(dataset.std)
     normalised = torch.from_numpy(((images / 255 - mean) / std).astype(np.float32))
-    normalised = normalised.permute(0, 3, 1, 2).contiguous()
-    labels = torch.from_numpy(np.asarray(beton.labels))
+    return normalised.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.asarray(beton.labels))
+
+
+def test_training_equals_a_plain_pytorch_loop(small_data: Path, small_run: Path) -> None:
+    normalised, labels = train_split(beton_builder.open_dataset(small_data))
     model = build_model(MODEL, num_classes=3, channels=3, resolution=16, init_seed=0)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     for epoch in range(3):
@@ -140,6 +145,29 @@ def test_held_out_images_are_not_trained_on(small_data: Path, tmp_path: Path) ->
     assert held > 0
     assert plan["images_per_epoch"] == 120 - held
     assert not (tmp_path / "run").exists()
+
+
+def test_the_accuracy_on_images_held_out_goes_with_the_labels_and_chooses_the_best_epoch(
+    small_data: Path, small_run: Path, tmp_path: Path
+) -> None:
+    train(small_data, tmp_path / "run", epochs=2, hold_out=True)
+    dataset, run = beton_builder.open_dataset(small_data), open_run(tmp_path / "run")
+    normalised, labels = train_split(dataset)
+    held = dataset.validation_indices
+    model = build_model(MODEL, num_classes=3, channels=3, resolution=16, init_seed=0)
+    expected = {}
+    for epoch in (1, 2):
+        model.load_state_dict(run.weights(epoch))
+        right = model(normalised[held]).argmax(1) == labels[held]
+        expected[epoch] = right.double().mean().item()
+    engine.dump_labels(small_data, tmp_path / "run", tmp_path / "labels.zarr")
+    view = labelstore.open_store(tmp_path / "labels.zarr").view()
+    assert {epoch: view.about(epoch)["validation_accuracy"] for epoch in (1, 2)} == expected
+    asked = {"ipc": [1], "seeds": [0], "labels": ["soft"], "expert_epochs": "best"}
+    (grid,) = load_grids(None, asked)
+    (trial,) = plan_trials(grid, dataset, labelstore.open_store(tmp_path / "labels.zarr"))
+    assert trial.teacher.epochs == (max(expected, key=expected.get),)
+    assert "validation_accuracy" not in open_run(small_run).record(3)["metrics"]
 
 
 def test_other_options_are_refused_naming_both_runs_unless_forced(
