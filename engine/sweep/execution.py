@@ -30,7 +30,11 @@ WORTH_MEASURING = 5e14
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Where trials run. Arguments are those of `engine.sweep_students`."""
+    """Where trials run. Arguments are those of `engine.sweep_students`.
+
+    Raises:
+        UsageError: one that is unknown, or that another makes meaningless.
+    """
 
     executor: str = "local"
     workers: int | str = AUTO
@@ -48,6 +52,17 @@ class Execution:
             raise UsageError(f"workers {self.workers!r}: expected {AUTO} or a number from 1 on")
         if self.workers != AUTO and self.workers_per_device is not None:
             raise UsageError("expected workers, or workers per device; found both")
+        on_ray = self.executor == "ray"
+        if on_ray and (self.workers != AUTO or self.workers_per_device is not None):
+            raise UsageError(
+                "on Ray there is a worker wherever the cluster has room for one: leave --workers "
+                "and --workers-per-device out; --threads and --gpus-per-worker say how large one is"
+            )
+        if not on_ray and (self.ray_address is not None or self.gpus_per_worker):
+            raise UsageError(
+                "--ray-address and --gpus-per-worker are for workers on Ray, and the executor is "
+                f"{self.executor}: add --executor ray, or leave them out"
+            )
 
     @property
     def fixed_workers(self) -> int:

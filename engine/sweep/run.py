@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import beton_builder
 import labelstore
 from engine.errors import UsageError
+from engine.experiments import parse_label_transform
 from engine.records import sole_writer
 from engine.sweep.execution import AUTO, STALL_TIMEOUT, Execution, unfinished
 from engine.sweep.executors.recording import Event, Outcome
@@ -67,8 +68,8 @@ def sweep_students(
 
     Args:
         data: the dataset; images and labels are read from it by sample id.
-        labels: a label store of that dataset, or None for hard labels alone (a dry run without it
-            takes the soft labels for granted).
+        labels: a label store of that dataset. None is refused where the plan asks for soft labels,
+            as it does unless it says otherwise (a dry run takes them for granted).
         out: folder of the sweep, created where it is missing, else extended.
         config: the plan, as a YAML file or a preset's name: a grid, or several under ``grids:``.
         ipc, expert_epochs, seeds: override every grid's.
@@ -105,6 +106,8 @@ def sweep_students(
         ray_address=ray_address,
         gpus_per_worker=gpus_per_worker,
     )
+    if trackers:
+        TrackerListener(trackers, out)  # refuses an unknown one while nothing has begun
     dataset = beton_builder.open_dataset(data)
     given = {"ipc": ipc, "expert_epochs": expert_epochs, "seeds": seeds}
     values = {
@@ -113,6 +116,8 @@ def sweep_students(
         if value is not None
     }
     grids = load_grids(config, {**values, **(overrides or {})})
+    if expert_epochs is not None:
+        _require_experts(grids)
     store = _open_labels(labels, dataset)
     trials = list_trials(grids, dataset, store, labels_to_come=dry_run)
     search = None
@@ -130,8 +135,6 @@ def sweep_students(
         precision = _precision(grids, ledger.remembered(), trials)
         measure = partial(estimate_trials, execution, precision=precision, progress=tell_stage)
         return describe_plan(head, ledger, trials, search, measure if estimate else None)
-    if trackers:
-        TrackerListener(trackers, out)  # refuses an unknown one while nothing has begun
     started = time.perf_counter()
     with sole_writer(ledger.path), ExitStack() as stack:
         results = read_results(ledger, trials)
@@ -260,6 +263,16 @@ def _in_short(halved: Halved | None) -> dict[str, Any]:
         "halving_trials_failed": halved.failed,
         **({"ok": False, "unanswered": halved.unanswered} if halved.unanswered else {}),
     }
+
+
+def _require_experts(grids: Sequence[Grid]) -> None:
+    """Refuse expert epochs for students none of which has an expert's labels."""
+    asked = {text: None for grid in grids for text in grid.labels}
+    if not any(parse_label_transform(text).needs_expert for text in asked):
+        raise UsageError(
+            f"expert epochs were given, and no expert gives the labels ({', '.join(asked)}): "
+            "leave --expert-epochs out, or add --set labels=[soft,hard]"
+        )
 
 
 def _open_labels(

@@ -227,6 +227,12 @@ def test_hard_labels_need_no_store(small_data: Path, tmp_path: Path) -> None:
         ({"ipc": [40]}, "IPC 40 is larger than the smallest class"),
         ({"expert_epochs": [9]}, r"epoch 9 is not in the label store.*--epochs 9"),
         ({"executor": "slurm"}, "expected local or ray"),
+        ({"ray_address": "auto"}, "executor is local: add --executor ray"),
+        ({"gpus_per_worker": 0.25}, "executor is local: add --executor ray"),
+        ({"executor": "ray", "workers": 4}, "leave --workers"),
+        ({"executor": "ray", "workers_per_device": 2}, "leave --workers"),
+        ({"overrides": {"labels": "[hard, 'generated:0.9']"}}, "leave --expert-epochs out"),
+        ({"trackers": ["tensorbord"]}, "unknown tracker 'tensorbord'"),
         ({"overrides": {"student.model": "convnet-d9"}}, "unknown model"),
         ({"overrides": {"student.epoch": "3"}}, "did you mean epochs"),
         ({"seeds": [0, 0]}, "same value twice"),
@@ -235,8 +241,9 @@ def test_hard_labels_need_no_store(small_data: Path, tmp_path: Path) -> None:
 def test_what_can_not_work_is_refused_before_anything_starts(
     small_data: Path, small_store: Path, tmp_path: Path, options: dict, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=message):
-        sweep(small_data, small_store, tmp_path / "sweep", **options)
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=message):
+            sweep(small_data, small_store, tmp_path / "sweep", dry_run=dry_run, **options)
     assert not (tmp_path / "sweep").exists()
 
 
