@@ -114,9 +114,10 @@ class LearnedFolder:
     ) -> None:
         """Store the labels after a step, then the record that completes them.
 
-        A comparison of the labels before them is removed.
+        What is said of the labels before them is removed first: it would contradict these.
         """
-        (self.path / COMPARISON).unlink(missing_ok=True)
+        for name in (COMPARISON, RESULT):
+            (self.path / name).unlink(missing_ok=True)
         for name, arrays in zip(FILES, (labels, distilled), strict=True):
             write_npz(self.path / name, arrays)
         digests = {name: file_sha256(self.path / name) for name in FILES}

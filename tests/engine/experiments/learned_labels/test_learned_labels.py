@@ -23,6 +23,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.experiments import hard_targets, select_random
+from engine.experiments.learned_labels import folder as learned_folder
 from engine.experiments.learned_labels.recipe import LearnedRecipe
 from engine.records import write_record
 
@@ -147,14 +148,24 @@ engine.learn_labels(data, out, ipc=2, steps=4, model={model!r}, overrides={quick
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("begun", "renames"),
+    [
+        (None, 10),  # manifest, three checkpoints and their records, two arrays, the result
+        (2, 5),  # a checkpoint and its record, two arrays, the result
+    ],
+)
 def test_a_kill_before_any_file_appears_loses_nothing(
-    small_data: Path, learned: Path, tmp_path: Path
+    small_data: Path, learned: Path, tmp_path: Path, begun: int | None, renames: int
 ) -> None:
     code = KILLED_BEFORE_FILE.replace("{model!r}", repr(MODEL)).replace("{quick!r}", repr(QUICK))
     for files in range(20):
         out = tmp_path / str(files)
+        if begun is not None:
+            learn(small_data, out, steps=begun)
         arguments = [str(small_data), str(out), str(files)]
         status = subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode
+        assert begun is None or engine.verify_learned(out)["ok"]
         learn(small_data, out)
         assert stored(out) == stored(learned)
         assert engine.verify_learned(out)["ok"]
@@ -162,7 +173,30 @@ def test_a_kill_before_any_file_appears_loses_nothing(
         if status == 0:
             break
         assert status == -signal.SIGKILL
-    assert files == 10  # manifest, three checkpoints and their records, two arrays, the result
+    assert files == renames
+
+
+def test_an_extension_stopped_between_its_files_leaves_no_damage(
+    small_data: Path, learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "labels"
+    learn(small_data, out, steps=2)
+    with monkeypatch.context() as patch:
+        write = learned_folder.write_npz
+
+        def write_or_stop(path: Path, arrays: dict) -> None:
+            if path.name == "distilled.npz":
+                raise KeyboardInterrupt
+            write(path, arrays)
+
+        patch.setattr(learned_folder, "write_npz", write_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            learn(small_data, out)
+    assert engine.verify_learned(out)["ok"]
+    with pytest.raises(ArtefactError, match=r"not finished \(step 4 is the last on disk\)"):
+        engine.read_learned(out)
+    learn(small_data, out)
+    assert stored(out) == stored(learned)
 
 
 def test_a_result_lost_after_the_last_checkpoint_is_made_again(
