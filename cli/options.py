@@ -4,7 +4,6 @@ Parsers take the text as typed and the option's name, and raise `typer.BadParame
 which names the option, what was found and what is understood.
 """
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-MOST_NUMBERS = 100_000
+from engine.number_ranges import MOST_NUMBERS, parse_range
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
@@ -40,33 +39,29 @@ Processes = Annotated[
 
 
 def parse_numbers(text: str, option: str, *, minimum: int = 0) -> list[int]:
-    """`"1,10"` or `"1-5,8"` → `[1, 10]` or `[1, 2, 3, 4, 5, 8]`: in the order typed, each once."""
+    """`"1,10"` or `"1-5,8"` or `"0-8:4"` → a list of numbers, in the order typed, each once."""
     numbers: dict[int, None] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,18})(?:\s*-\s*([0-9]{1,18}))?\s*", part)
-        if match is None:
+        try:
+            found = parse_range(part)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.", param_hint=option) from error
+        if found is None:
             raise typer.BadParameter(
                 f"{part.strip()!r} is no whole number or range in {text!r}; "
-                "write numbers and ranges with commas, such as 1,10 or 1-5,8.",
+                "write numbers and ranges with commas, such as 1,10 or 1-5,8 or 0-40:4.",
                 param_hint=option,
             )
-        first = int(match[1])
-        last = int(match[2]) if match[2] is not None else first
-        if first < minimum:
+        if found.start < minimum:
             raise typer.BadParameter(
-                f"{first} is too small; the smallest that makes sense is {minimum}.",
+                f"{found.start} is too small; the smallest that makes sense is {minimum}.",
                 param_hint=option,
             )
-        if last < first:
-            raise typer.BadParameter(
-                f"the range {part.strip()!r} runs backwards; write {last}-{first}.",
-                param_hint=option,
-            )
-        if len(numbers) + last - first + 1 > MOST_NUMBERS:
+        if len(numbers) + len(found) > MOST_NUMBERS:
             raise typer.BadParameter(
                 f"{text!r} means more than {MOST_NUMBERS:,} numbers.", param_hint=option
             )
-        numbers.update(dict.fromkeys(range(first, last + 1)))
+        numbers.update(dict.fromkeys(found))
     return list(numbers)
 
 

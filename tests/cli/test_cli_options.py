@@ -15,6 +15,9 @@ PIECE = st.one_of(
     st.tuples(NUMBER, st.integers(0, 30)).map(
         lambda pair: (f"{pair[0]}-{pair[0] + pair[1]}", list(range(pair[0], pair[0] + pair[1] + 1)))
     ),
+    st.tuples(NUMBER, st.integers(0, 30), st.integers(1, 9)).map(
+        lambda r: (f"{r[0]}-{r[0] + r[1]}:{r[2]}", list(range(r[0], r[0] + r[1] + 1, r[2])))
+    ),
 )
 
 
@@ -47,6 +50,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         ("five", "'five' is no whole number"),
         ("٣", "no whole number"),
         ("9-3", "write 3-9"),
+        ("3-9:0", "never moves"),
         ("1-999999999", "more than 100,000"),
         ("1,0", "0 is too small; the smallest that makes sense is 1"),
     ],

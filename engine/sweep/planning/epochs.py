@@ -5,21 +5,19 @@ Parsing knows no label store; choosing among the epochs of one comes after it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from engine.errors import UsageError
+from engine.number_ranges import parse_range
 
 BEST, BEST_ON_TEST = "best", "best-on-test"
 CHOSEN_BY = {BEST: "validation_accuracy", BEST_ON_TEST: "test_accuracy"}
 """Words for one epoch: what a label store notes of every epoch that it is greatest in."""
 
 WORDS = ("all", *CHOSEN_BY)
-RANGE = re.compile(r"(?P<first>\d{1,9})(\s*-\s*(?P<last>\d{1,9})(\s*:\s*(?P<step>\d{1,9}))?)?")
-MOST_EPOCHS = 100_000
 
 
 def parse_epochs(given: Any) -> list[int | str]:
@@ -48,27 +46,20 @@ def _parse_part(piece: Any) -> int | str:
     text = str(piece).strip()
     if text in WORDS:
         return text
-    match = RANGE.fullmatch(text)
-    if isinstance(piece, bool) or not isinstance(piece, int | str) or match is None:
+    numbers = parse_range(text)
+    if isinstance(piece, bool) or not isinstance(piece, int | str) or numbers is None:
         raise ValueError(
             f"{piece!r} names no expert epochs; write 13, 4-10, 0-40:4, all, best or a list of them"
         )
-    first = int(match["first"])
-    if match["last"] is None:
-        return first
-    last, step = int(match["last"]), int(match["step"] or 1)
-    if last < first:
-        raise ValueError(f"the range {text!r} runs backwards; write {last}-{first}")
-    if step < 1:
-        raise ValueError(f"the range {text!r} never moves; write a step of at least 1")
-    if (last - first) // step >= MOST_EPOCHS:
-        raise ValueError(f"{text!r} means more than {MOST_EPOCHS:,} epochs")
-    return f"{first}-{last}" + (f":{step}" if step > 1 else "")
+    if "-" not in text:
+        return numbers.start
+    step = f":{numbers.step}" if numbers.step > 1 else ""
+    return f"{numbers.start}-{numbers.stop - 1}{step}"
 
 
 def is_epochs(text: str) -> bool:
     """Whether a text names epochs (and not, say, an expert)."""
-    return text in WORDS or RANGE.fullmatch(text.strip()) is not None
+    return text in WORDS or parse_range(text) is not None
 
 
 def choose_epochs(
@@ -128,7 +119,6 @@ def named_epochs(parts: Sequence[int | str]) -> list[int]:
 
 
 def _numbers(part: int | str) -> range:
-    match = RANGE.fullmatch(str(part))
-    assert match is not None
-    first = int(match["first"])
-    return range(first, int(match["last"] or first) + 1, int(match["step"] or 1))
+    numbers = parse_range(str(part))
+    assert numbers is not None
+    return numbers

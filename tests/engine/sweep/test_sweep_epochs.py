@@ -62,7 +62,7 @@ def test_all_is_what_the_store_has_and_best_is_the_experts_best() -> None:
         ([-1], "names no expert epochs"),
         ("", "names no expert epochs"),
         ("3,3", "same value twice"),
-        ("0-999999999", "more than 100,000 epochs"),
+        ("0-999999999", "more than 100,000 numbers"),
     ],
 )
 def test_what_names_no_epochs_is_refused(given_epochs: object, message: str) -> None:
