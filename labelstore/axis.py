@@ -8,6 +8,7 @@ the first array, which is written last: until then nothing has changed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 from .arrays import ArrayLayout
 from .disk import locked, make_folder, write_whole
 from .errors import DamagedStore, WrongCheckpoint
-from .layout import METADATA, RECORDS, Geometry, lock_path, record_path
-from .records import CodecError, read_record, recorded_chunks, recorded_epochs
+from .layout import METADATA, Geometry, lock_path, record_path
+from .records import CodecError, Record, read_record, recorded_chunks, recorded_epochs
 from .sealed import canonical, parse, seal, unseal
 
 
@@ -72,8 +73,8 @@ def array_document(array: ArrayLayout, geometry: Geometry, notes: Notes) -> byte
 def create_arrays(folder: Path, geometry: Geometry) -> None:
     """Writes the metadata of the arrays that have none yet.
 
-    Where completion records are there already (someone removed a damaged `zarr.json`), what the
-    axis held is taken from them.
+    Where completion records are there already (someone removed a damaged `zarr.json`), what they
+    know of the axis is taken from them: all but what was said about the checkpoints.
     """
     documents = [folder / array.name / METADATA for array in geometry.arrays]
     if all(path.exists() for path in documents):
@@ -132,8 +133,12 @@ def note_errors(folder: Path, geometry: Geometry, epochs: Iterable[int]) -> None
 def errors_of_epoch(rows_folder: Path, geometry: Geometry, epoch: int) -> dict[str, Any]:
     """What the records of a complete epoch say of the codec's errors, over all its samples."""
     paths = [record_path(rows_folder, epoch, chunk) for chunk in range(geometry.num_chunks)]
-    joined = CodecError.joined(read_record(path).error for path in paths)
-    return joined.summary(geometry.num_samples * max(1, geometry.crops))
+    return joined_errors(geometry, (read_record(path).error for path in paths))
+
+
+def joined_errors(geometry: Geometry, errors: Iterable[CodecError]) -> dict[str, Any]:
+    """What is noted of an epoch, from what the records of all its chunks say."""
+    return CodecError.joined(errors).summary(geometry.num_samples * max(1, geometry.crops))
 
 
 def read_notes(rows_document: Path) -> Notes:
@@ -152,12 +157,15 @@ def _replace_documents(folder: Path, geometry: Geometry, notes: Notes) -> None:
 
 
 def _recorded(rows_folder: Path, geometry: Geometry) -> Notes:
+    """What the completion records know; of damaged ones nothing."""
     notes = Notes()
     for epoch in recorded_epochs(rows_folder):
-        for path in sorted((rows_folder / RECORDS / f"{epoch:04d}").glob("*.json")):
-            try:
-                notes.checkpoints[epoch] = read_record(path).checkpoint_id
-                break
-            except DamagedStore:
-                continue
+        records: list[Record] = []
+        for chunk in sorted(recorded_chunks(rows_folder, epoch)):
+            with contextlib.suppress(DamagedStore):
+                records.append(read_record(record_path(rows_folder, epoch, chunk)))
+        if records:
+            notes.checkpoints[epoch] = records[0].checkpoint_id
+        if len(records) == geometry.num_chunks:
+            notes.errors[epoch] = joined_errors(geometry, (each.error for each in records))
     return notes

@@ -1,32 +1,34 @@
 """What a verification has found so far: problems, each with the command that mends it.
 
-Damage is always mended the same way: remove the file that the message names, then dump again, which
-makes exactly what is missing.
+Damage is always mended the same way: remove what the message names, then dump again, which makes
+exactly what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .codecs import DENSE, codec_in_folder
 from .errors import DamagedStore
-from .layout import METADATA, group_document
-from .sealed import parse, unseal
+from .layout import METADATA, RECORDS, epochs_text, group_document
+from .records import recorded_epochs
+from .sealed import NOT_AS_WRITTEN, parse, unseal
+from .subsets import folder_beside
 
 Progress = Callable[[str, int, int], None]
 
 
 class Findings:
-    """problems: for people. unfinished: epochs begun but not complete, by "EXPERT/VIEW". checked:
-    files read. total: chunks to read."""
+    """problems: for people. unfinished: epochs that a dump has still to finish, by "EXPERT/VIEW".
+    num_damaged: problems that are more than that. checked: files read. total: chunks to read."""
 
     def __init__(self, root: Path, progress: Progress | None) -> None:
         self.root = root
         self.problems: list[str] = []
         self.unfinished: dict[str, list[int]] = {}
-        self.checked = self.total = 0
+        self.checked = self.total = self.num_damaged = 0
         self._progress = progress
         self._chunks = 0
 
@@ -41,6 +43,7 @@ class Findings:
             "ok": not self.problems,
             "checked": self.checked,
             "problems": self.problems,
+            "damaged": self.num_damaged,
             "unfinished": self.unfinished,
         }
 
@@ -56,34 +59,61 @@ class Findings:
                 return attributes
         except (DamagedStore, AttributeError):
             pass
-        self.damaged(path, "its bytes are not those that were written")
+        self.damaged(path, NOT_AS_WRITTEN)
         return None
 
-    def bytes_of(self, path: Path) -> bytes | None:
-        """All of a file; None, and a problem, if it is missing."""
+    def bytes_of(self, path: Path, epochs: Sequence[int] = ()) -> bytes | None:
+        """All of a file; None, and a problem as of `damaged`, if it cannot be read."""
         self.checked += 1
         try:
             return path.read_bytes()
-        except OSError:
-            self.damaged(path, "it is missing")
+        except OSError as error:
+            self.damaged(path, unreadable(error), epochs)
             return None
 
     def damaged(
-        self, path: Path, what: str, epoch: int | None = None, *, remove: Path | None = None
+        self,
+        path: Path,
+        what: str,
+        epochs: Sequence[int] = (),
+        *,
+        remove: Path | None = None,
+        read_by_subsets: bool = False,
     ) -> None:
-        """A problem of `path`, mended by removing it, or `remove`, and dumping again."""
-        epochs = [] if epoch is None else [epoch]
+        """A problem of `path`, mended by removing it, or `remove`, and dumping again.
+
+        epochs: to dump again; by default all below the folder of `path`, as what was noted of
+        them may go with it. read_by_subsets: materialised subsets may hold what is damaged.
+        """
+        self.num_damaged += 1
+        epochs = epochs or _epochs_below(path.parent)
+        subsets = folder_beside(self.root)
+        also = f" and `rm -rf {subsets}`" if read_by_subsets and subsets.is_dir() else ""
         self.problems.append(
-            f"{path}: {what}; make it again with `rm -f {remove or path}` and then "
+            f"{path}: {what}; make it again with `rm -f {remove or path}`{also} and then "
             f"`{self.dump_command(path, epochs)}`"
         )
 
-    def dump_command(self, path: Path, epochs: list[int]) -> str:
+    def dump_command(self, path: Path, epochs: Sequence[int]) -> str:
         """The command that writes `epochs` of the labels that `path` belongs to."""
-        which = f"--epochs {','.join(map(str, epochs))}" if epochs else "--epochs …"
+        which = f"--epochs {epochs_text(epochs)}" if epochs else "--epochs …"
         _, view, folder = (*path.relative_to(self.root).parts, "", "", "")[:3]
         codec = codec_in_folder(folder)
         options = (f" --view {view}" if view not in ("", "plain", METADATA) else "") + (
             f" --codec {codec.name}" if codec and codec != DENSE else ""
         )
         return f"engine dump-labels --data DATA --expert RUN --out {self.root}{options} {which}"
+
+
+def unreadable(error: OSError) -> str:
+    """What is wrong with a file that could not be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return "it is missing"
+    return f"it cannot be read ({error.strerror})"
+
+
+def _epochs_below(folder: Path) -> list[int]:
+    """Epochs that have records in any array below `folder`, ascending."""
+    return sorted(
+        {epoch for each in folder.rglob(RECORDS) for epoch in recorded_epochs(each.parent)}
+    )

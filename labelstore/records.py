@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from .disk import make_folder, write_whole
 from .errors import DamagedStore
 from .layout import FORMAT, RECORDS, record_path
-from .sealed import canonical, parse, seal, unseal
+from .sealed import NOT_AS_WRITTEN, canonical, parse, seal, unseal
 
 RECORD_KIND = "label-chunk"
 _KL_UNIT = 2.0**-40  # nats: whole numbers of it add up the same in any order
@@ -138,7 +138,7 @@ def read_record(path: Path) -> Record:
     except (KeyError, IndexError, TypeError, ValueError):
         raise DamagedStore(f"{path}: not a completion record of format {FORMAT}") from None
     if record.to_bytes() != data:
-        raise DamagedStore(f"{path}: its bytes are not those that were written")
+        raise DamagedStore(f"{path}: {NOT_AS_WRITTEN}")
     return record
 
 

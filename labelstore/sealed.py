@@ -20,6 +20,7 @@ from typing import Any
 from .errors import DamagedStore
 
 CHECKSUM = "checksum"
+NOT_AS_WRITTEN = "its bytes are not those that were written"  # what is said of a damaged file
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

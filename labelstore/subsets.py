@@ -8,7 +8,7 @@ copy for all of them, where the rows themselves lie scattered over gigabytes of 
 ::
 
     STORE.subsets/HASH.npy     float16 (epoch, sample, class), a plain .npy file
-    STORE.subsets/HASH.json    its CRC-32, shape and parents, sealed; written before the .npy
+    STORE.subsets/HASH.json    its CRC-32, shape, parents and rows, sealed; before the .npy
     STORE.subsets/HASH.lock    while a process makes it, and HASH.npy.tmp
 
 The folder lies beside the store, because Zarr readers list what is inside. HASH covers everything
@@ -18,6 +18,7 @@ changes: it may be removed at any time, and the next call makes it again.
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import io
@@ -25,7 +26,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -35,10 +36,16 @@ from numpy.typing import NDArray
 
 from .checksum import crc32, crc32_of_file
 from .disk import locked, naming_full_disk, preallocate, sync_folder, write_at, write_whole
-from .errors import BadArgument, DamagedStore, ReadOnlyStore, SubsetsNotFound
+from .errors import (
+    BadArgument,
+    DamagedStore,
+    EpochNotDumped,
+    ReadOnlyStore,
+    SubsetsNotFound,
+)
 from .indices import Indices, check_rows
 from .layout import software_versions
-from .sealed import canonical, parse, seal, unseal
+from .sealed import NOT_AS_WRITTEN, canonical, parse, seal, unseal
 from .view import LabelView
 
 KIND = "label-subset"
@@ -88,9 +95,11 @@ def materialise(
     return found
 
 
-def verify_subsets(folder: str | Path) -> dict[str, Any]:
+def verify_subsets(folder: str | Path, views: Iterable[LabelView] = ()) -> dict[str, Any]:
     """Checks every byte of the materialised subsets in `folder`.
 
+    views: those that they may be of. A subset of one of them is compared with its labels too: one
+    that was made while a chunk was damaged keeps the wrong labels when the store is mended.
     Returns {"ok": bool, "checked": number of files read, "problems": [str]}, as `verify_store`
     does. What a stopped process left unfinished is no problem: nothing reads it, and the next
     `materialise` of the same rows replaces it. Raises SubsetsNotFound if there is no such folder.
@@ -102,10 +111,11 @@ def verify_subsets(folder: str | Path) -> dict[str, Any]:
             ", found none; labelstore.materialise makes it"
         )
     arrays = sorted(path for path in folder.glob("*.npy") if _HASH.fullmatch(path.stem))
+    by_parents = {(view.id, view.codec): view for view in views}
     problems = [
         f"{problem}; remove {path.name} and {path.stem}.json, the next use makes them again"
         for path in arrays
-        if (problem := _problem(path))
+        if (problem := _problem(path, by_parents))
     ]
     return {"ok": not problems, "checked": 2 * len(arrays), "problems": problems}
 
@@ -213,6 +223,7 @@ def _make(
             "bytes": size,
             "crc32": f"{crc:08x}",
             "parents": dict(parents),
+            "rows": base64.b64encode(rows.astype("<i8").tobytes()).decode("ascii"),
             "versions": software_versions(),
         }
         write_whole(path.with_suffix(".json"), canonical(seal(fields)))
@@ -249,22 +260,43 @@ def _write(
     return crc
 
 
-def _problem(path: Path) -> str | None:
+def _problem(path: Path, views: Mapping[tuple[str, str], LabelView]) -> str | None:
     """What is wrong with a subset, if anything is."""
     document = path.with_suffix(".json")
     try:
         data = document.read_bytes()
         fields = unseal(parse(data, document), document)
         intact = canonical(seal(fields)) == data and _hash(fields["parents"]) == path.stem
+        if not intact:
+            return f"{document}: {NOT_AS_WRITTEN}"
+        found = path.stat().st_size
+        if found != fields["bytes"]:
+            return f"{path}: expected {fields['bytes']} bytes, found {found}"
+        if crc32_of_file(path) != int(fields["crc32"], 16):
+            return f"{path}: {NOT_AS_WRITTEN}"
     except FileNotFoundError:
         return f"{document}: is missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
     except (DamagedStore, KeyError):
-        intact = False
-    if not intact:
-        return f"{document}: its bytes are not those that were written"
-    found = path.stat().st_size
-    if found != fields["bytes"]:
-        return f"{path}: expected {fields['bytes']} bytes, found {found}"
-    if crc32_of_file(path) != int(fields["crc32"], 16):
-        return f"{path}: its bytes are not those that were written"
+        return f"{document}: {NOT_AS_WRITTEN}"
+    view = views.get((fields["parents"]["view"], fields["parents"]["codec"]))
+    return None if view is None else _difference(path, fields, view)
+
+
+def _difference(path: Path, fields: Mapping[str, Any], view: LabelView) -> str | None:
+    """Where an intact subset is not what its view holds now, of the epochs that this still has."""
+    rows = np.frombuffer(base64.b64decode(fields.get("rows", "")), "<i8")
+    values = _map(path, tuple(fields["shape"]))
+    if values is None or not len(rows):
+        return None
+    for (epoch, checkpoint), values_kc in zip(fields["parents"]["epochs"], values, strict=True):
+        if view.checkpoints.get(epoch) != checkpoint:
+            continue
+        try:
+            logits_kc = view.read(epoch, rows)
+        except EpochNotDumped:
+            continue
+        if logits_kc.tobytes() != values_kc.tobytes():
+            return f"{path}: its labels of epoch {epoch} are not those of {view.folder}"
     return None

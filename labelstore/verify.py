@@ -7,8 +7,8 @@ What covers what: chunk files by the checksums in their records; records and the
 groups by the checksum inside them; the `zarr.json` of arrays by being rebuilt from its own sealed
 attributes and the store's geometry and compared byte for byte; ids by being computed again. A chunk
 without a record, a record without its chunk, and an epoch that was begun but is not complete are
-problems too. Damage is always mended the same way: remove the file that the message names, then
-dump again, which makes exactly what is missing.
+problems too. Damage is always mended the same way: remove what the message names, then dump again,
+which makes exactly what is missing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ from .records import recorded_chunks, recorded_epochs
 from .store import open_store
 from .subsets import folder_beside, verify_subsets
 from .verify_labels import LabelsCheck, rows_folder
+from .view import LabelView
 
 
 def verify_store(path: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
     """Checks every byte of the store in folder `path`.
 
-    Returns {"ok": bool, "checked": number of files read, "problems": [str],
-    "unfinished": {"EXPERT/VIEW": [epochs begun but not complete]}}; `ok` is False if there is any
-    problem, unfinished epochs included. Materialised subsets beside the store are checked too.
+    Returns {"ok": bool, "checked": number of files read, "problems": [str], "damaged": number of
+    them that are not just unfinished epochs, "unfinished": {"EXPERT/VIEW": [epochs that a dump has
+    still to finish]}}; `ok` is False if there is any problem, unfinished epochs included.
+    Materialised subsets beside the store are checked too and, where nothing in it is damaged,
+    compared with it.
     progress: called as ("verify", chunks done, chunks to do).
     Raises StoreNotFound if there is no `zarr.json` at `path` and nothing that looks like labels,
     WrongFormat if another version of this program wrote them.
@@ -47,11 +50,18 @@ def verify_store(path: str | Path, *, progress: Progress | None = None) -> dict[
     verdict = _Verification(Path(path), progress).run()
     subsets = folder_beside(Path(path))
     if subsets.is_dir():
-        found = verify_subsets(subsets)
+        found = verify_subsets(subsets, [] if verdict["damaged"] else _all_views(Path(path)))
         verdict["checked"] += found["checked"]
         verdict["problems"] += found["problems"]
+        verdict["damaged"] += len(found["problems"])
         verdict["ok"] = not verdict["problems"]
     return verdict
+
+
+def _all_views(root: Path) -> list[LabelView]:
+    """Of every expert, in every codec."""
+    store = open_store(root)
+    return [store.view(*names, codec) for names in store.views() for codec in store.codecs(*names)]
 
 
 class _Verification:
@@ -63,6 +73,7 @@ class _Verification:
         folders = [*self._label_folders("*/*/logits"), *self._label_folders("*/*/*/codes")]
         rewritten = [folder for folder in folders if self._is_rewritten(folder)]
         if rewritten:
+            self.found.num_damaged = len(rewritten)
             self.found.problems = [
                 f"{folder}: other software wrote its arrays anew, and completion records do not "
                 "travel with such copies; run `engine verify` on the store that it was made from"

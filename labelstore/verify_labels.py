@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .axis import Notes, array_document, read_notes
+from .axis import Notes, array_document, joined_errors, read_notes
 from .checksum import crc32_of_file
 from .codecs import DENSE, Codec, codec_in_folder
 from .errors import DamagedStore
-from .findings import Findings
+from .findings import Findings, unreadable
 from .layout import (
     CODE_KIND,
     METADATA,
@@ -23,8 +23,8 @@ from .layout import (
     epochs_text,
     record_path,
 )
-from .records import CodecError, Record, read_record, recorded_chunks, recorded_epochs
-from .sealed import parse
+from .records import Record, read_record, recorded_chunks, recorded_epochs
+from .sealed import NOT_AS_WRITTEN, parse
 
 
 def rows_folder(folder: Path) -> Path:
@@ -40,6 +40,7 @@ class LabelsCheck:
         self.folder = folder
         self.rows = rows_folder(folder)
         self.found = found
+        self._without_note: list[int] = []
 
     def run(self, store: dict[str, Any] | None, view: dict[str, Any] | None) -> None:
         """store, view: their attributes, where they can be trusted."""
@@ -99,7 +100,7 @@ class LabelsCheck:
         notes: Notes | None = None
         for array in geometry.arrays:
             path = self.folder / array.name / METADATA
-            data = self.found.bytes_of(path)
+            data = self.found.bytes_of(path, recorded_epochs(self.rows))
             if data is None:
                 continue
             try:
@@ -109,7 +110,7 @@ class LabelsCheck:
                     continue
             except (DamagedStore, KeyError, TypeError, ValueError, AttributeError):
                 notes = None
-            self.found.damaged(path, "its bytes are not those that were written")
+            self.found.damaged(path, NOT_AS_WRITTEN, recorded_epochs(self.rows))
         return notes
 
     def _check_epoch(
@@ -126,29 +127,32 @@ class LabelsCheck:
             try:
                 record = read_record(path)
             except DamagedStore:
-                self.found.damaged(path, "its bytes are not those that were written", epoch)
+                self.found.damaged(path, NOT_AS_WRITTEN, [epoch])
+            except OSError as error:
+                self.found.damaged(path, unreadable(error), [epoch])
             else:
                 self._check_chunk(geometry, path, record)
                 errors.append(record.error)
                 expected = (epoch, chunk, geometry.rows_of(chunk), folder_id or record.folder_id)
                 if (record.epoch, record.chunk, record.rows, record.folder_id) != expected:
-                    self.found.damaged(path, "it is the record of another chunk", epoch)
+                    self.found.damaged(path, "it is the record of another chunk", [epoch])
                 elif notes is not None and notes.checkpoints.get(epoch) != record.checkpoint_id:
                     self.found.damaged(
                         path,
                         f"it is of checkpoint {record.checkpoint_id}, but epoch {epoch} was begun "
                         f"with {notes.checkpoints.get(epoch)}",
-                        epoch,
+                        [epoch],
                     )
             self.found.chunk_read()
         if notes is None or len(errors) < geometry.num_chunks:
             return
-        joined = CodecError.joined(errors).summary(geometry.num_samples * max(1, geometry.crops))
-        if notes.errors.get(epoch) != joined:
+        if epoch not in notes.errors:
+            self._without_note.append(epoch)
+        elif notes.errors[epoch] != joined_errors(geometry, errors):
             self.found.damaged(
                 self.rows / METADATA,
                 f"it does not say of epoch {epoch} what the records say of the codec's errors",
-                epoch,
+                recorded_epochs(self.rows),
             )
 
     def _check_chunk(self, geometry: Geometry, path: Path, record: Record) -> None:
@@ -156,23 +160,21 @@ class LabelsCheck:
             file = self.folder / array.name / array.chunk_name(record.epoch, record.chunk)
             size, crc = record.files.get(array.name, (None, None))
             if size is None:
-                self.found.damaged(path, f"it says nothing of {array.name}", record.epoch)
+                self.found.damaged(path, f"it says nothing of {array.name}", [record.epoch])
                 continue
             self.found.checked += 1
-            found = file.stat().st_size if file.is_file() else None
-            if found is None:
-                self.found.damaged(file, "it is missing", record.epoch, remove=path)
-            elif found != size:
+            problem = _problem_of_chunk(file, size, crc)
+            if problem is not None:
                 self.found.damaged(
-                    file, f"expected {size} bytes, found {found}", record.epoch, remove=path
-                )
-            elif crc32_of_file(file) != crc:
-                self.found.damaged(
-                    file, "its bytes are not those that were written", record.epoch, remove=path
+                    file,
+                    problem,
+                    [record.epoch],
+                    remove=path,
+                    read_by_subsets=array == geometry.rows,
                 )
 
     def _check_extent(self, geometry: Geometry, notes: Notes | None) -> None:
-        """Epochs begun but not complete, and chunk files that no record vouches for."""
+        """Epochs that a dump has still to finish, and chunk files that no record vouches for."""
         recorded = {
             epoch: recorded_chunks(self.rows, epoch) for epoch in recorded_epochs(self.rows)
         }
@@ -181,15 +183,21 @@ class LabelsCheck:
             for epoch in sorted({*(notes.checkpoints if notes else ()), *recorded})
             if len(recorded.get(epoch, ())) < geometry.num_chunks
         ]
+        if unfinished or self._without_note:
+            name = "/".join(self.folder.relative_to(self.found.root).parts)
+            self.found.unfinished[name] = sorted({*unfinished, *self._without_note})
         if unfinished:
-            self.found.unfinished["/".join(self.folder.relative_to(self.found.root).parts)] = (
-                unfinished
-            )
             lacking = sum(geometry.num_chunks - len(recorded.get(e, ())) for e in unfinished)
             self.found.problems.append(
                 f"{self.folder}: epochs {epochs_text(unfinished)} are not complete ({lacking} "
                 "chunks are missing); write the rest with "
                 f"`{self.found.dump_command(self.folder, unfinished)}`"
+            )
+        if self._without_note:
+            self.found.problems.append(
+                f"{self.folder}: epochs {epochs_text(self._without_note)} have all their labels, "
+                "but a dump was stopped before it noted the codec's errors, or is about to; note "
+                f"them with `{self.found.dump_command(self.folder, self._without_note)}`"
             )
         for array in geometry.arrays:
             for file in sorted((self.folder / array.name).glob("c.*")):
@@ -200,5 +208,16 @@ class LabelsCheck:
                 draft = draft_folder(self.rows, chunk) / f"{epoch:04d}.journal"
                 if chunk not in recorded.get(epoch, ()) and not draft.exists():
                     self.found.damaged(
-                        file, f"no completion record in {RECORDS} speaks for it", epoch
+                        file, f"no completion record in {RECORDS} speaks for it", [epoch]
                     )
+
+
+def _problem_of_chunk(file: Path, size: int, crc: int | None) -> str | None:
+    """What is wrong with a chunk file that had `size` bytes; None if nothing is."""
+    try:
+        found = file.stat().st_size
+        if found != size:
+            return f"expected {size} bytes, found {found}"
+        return None if crc32_of_file(file) == crc else NOT_AS_WRITTEN
+    except OSError as error:
+        return unreadable(error)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .axis import Notes, grow_epoch_axis, note_errors
+from .axis import Notes, errors_of_epoch, grow_epoch_axis, note_errors
 from .codecs import DENSE, Codec
 from .errors import BadArgument, DamagedStore, EpochNotDumped, ReadOnlyStore
 from .files import OwnLayout
@@ -105,9 +105,11 @@ class LabelView:
         where another array was converted, "float16"}. Raises EpochNotDumped.
         """
         errors = self._notes().errors
-        if epoch not in errors:
-            raise self._not_dumped(epoch, None)
-        return dict(errors[epoch])
+        if epoch in errors:
+            return dict(errors[epoch])
+        if self.writable and epoch in self.epochs:  # its last record comes before its note
+            return errors_of_epoch(self.folder / self.geometry.rows.name, self.geometry, epoch)
+        raise self._not_dumped(epoch, None)
 
     def _notes(self) -> Notes:
         attributes = self._tree.attributes(*self._parts, self.geometry.rows.name) or {}

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import labelstore_cases as cases
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labelstore
+from labelstore import writer
+
+ABOUT = {0: {"test_accuracy": 0.1}, 2: {"test_accuracy": 0.3}}
+
+
+def dump(path: Path, epochs: tuple[int, ...]) -> None:
+    """As `engine dump-labels` does: notes what is known of the checkpoints, writes what lacks."""
+    view = cases.new_view(path)
+    view.prepare(epochs, cases.CHECKPOINTS, {epoch: ABOUT[epoch] for epoch in epochs})
+    cases.fill(view, epochs)
+
+
+def do_what_it_says(problem: str, path: Path) -> None:
+    """Runs the commands that a problem names, in their order, each as it stands."""
+    commands = re.findall(r"`([^`]+)`", problem)
+    assert commands[-1].startswith(f"engine dump-labels --data DATA --expert RUN --out {path} ")
+    for command in commands[:-1]:
+        subprocess.run(command.split(), check=True)
+    dump(path, epochs_of(commands[-1]))
+
+
+def epochs_of(command: str) -> tuple[int, ...]:
+    """Of `--epochs 0-2,5`."""
+    (listed,) = re.findall(r"--epochs (\S+)", command)
+    spans = [[int(end) for end in part.split("-")] for part in listed.split(",")]
+    return tuple(epoch for span in spans for epoch in range(span[0], span[-1] + 1))
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("verify") / "labels.zarr"
-    cases.filled(path, (0, 2))
+    dump(path, (0, 2))
     return path
 
 
@@ -102,13 +131,88 @@ def test_doing_what_the_message_says_mends_every_kind_of_damage(store, one_of_ea
         data = bytearray(damaged.read_bytes())
         data[len(data) // 2] ^= 1
         damaged.write_bytes(data)
-        problems = labelstore.verify_store(copy)["problems"]
-        (removed,) = {re.search(r"`rm -f (\S+)`", each)[1] for each in problems if "rm -f" in each}
-        Path(removed).unlink()
-        cases.fill(cases.new_view(copy), (0, 2))
-        assert labelstore.verify_store(copy)["ok"], file
+        verdict = labelstore.verify_store(copy)
+        assert verdict["damaged"] == 1
+        do_what_it_says(verdict["problems"][0], copy)
+        assert labelstore.verify_store(copy)["problems"] == [], file
         assert cases.bytes_of(copy) == expected
         shutil.rmtree(copy)
+
+
+def test_a_dump_killed_before_its_last_note_is_unfinished_and_loses_nothing(
+    store, tmp_path, monkeypatch
+):
+    path = tmp_path / "labels.zarr"
+    dump(path, (0,))
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "note_errors", lambda *_: None)
+        dump(path, (2,))
+    verdict = labelstore.verify_store(path)
+    assert (verdict["damaged"], verdict["unfinished"]) == (0, {"expert-a/plain": [2]})
+    (problem,) = verdict["problems"]
+    assert "rm " not in problem
+    whole = labelstore.open_store(store).view()
+    assert labelstore.open_store(path).view().codec_error(2) == whole.codec_error(2)
+    (described,) = labelstore.store_info(path)["views"]
+    assert described["codec_errors"]["2"] == whole.codec_error(2)
+    do_what_it_says(problem, path)
+    assert labelstore.verify_store(path)["problems"] == []
+    assert cases.bytes_of(path) == cases.bytes_of(store)
+
+
+@pytest.mark.parametrize("name", ["logits/c.2.1.0", "logits/.complete/0002/00001.json"])
+def test_a_file_that_the_disk_cannot_read_is_damage_among_the_rest(
+    store, tmp_path, monkeypatch, name
+):
+    shutil.copytree(store, tmp_path / "copy")
+    broken = tmp_path / "copy/expert-a/plain" / name
+    (tmp_path / "copy/expert-a/plain/entropy/c.0.2").write_bytes(b"short")
+    open_file = Path.open
+
+    def failing(path, *arguments, **options):
+        if path == broken:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", failing)
+    problems = labelstore.verify_store(tmp_path / "copy")["problems"]
+    assert len(problems) == 2
+    (problem,) = [each for each in problems if each.startswith(str(broken))]
+    assert "cannot be read (Input/output error); make it again" in problem
+
+
+def test_a_subset_made_of_damaged_labels_goes_with_them(store, tmp_path):
+    path, rows = tmp_path / "labels.zarr", [5, 6, 7]
+    shutil.copytree(store, path)
+    whole = labelstore.open_store(path).view().read(2, rows).copy()
+    damage(path / "expert-a/plain/logits/c.2.0.0", 5 * 2 * cases.NUM_CLASSES + 1)
+    wrong = labelstore.materialise(labelstore.open_store(path).view(), [2], rows)
+    assert not np.array_equal(wrong[0], whole)
+    (problem,) = labelstore.verify_store(path)["problems"]
+    do_what_it_says(problem, path)
+    assert labelstore.verify_store(path)["ok"]
+    mended = labelstore.materialise(labelstore.open_store(path).view(), [2], rows)
+    assert np.array_equal(mended[0], whole)
+
+
+def test_a_subset_that_is_not_what_the_store_holds_is_found(store, tmp_path):
+    path = tmp_path / "labels.zarr"
+    shutil.copytree(store, path)
+    chunk = path / "expert-a/plain/logits/c.2.0.0"
+    whole = chunk.read_bytes()
+    damage(chunk, 1)
+    for rows in ([0], [1]):
+        labelstore.materialise(labelstore.open_store(path).view(), [0, 2], rows)
+    chunk.write_bytes(whole)
+    verdict = labelstore.verify_store(path)
+    assert verdict["damaged"] == 1
+    assert "its labels of epoch 2 are not those of" in verdict["problems"][0]
+
+
+def damage(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 0x40
+    file.write_bytes(data)
 
 
 def test_the_command_names_the_epoch_that_must_be_dumped_again(store, tmp_path):
