@@ -38,7 +38,7 @@ def verify(
     """Check every stored byte of an artefact.
 
     With --data and --expert, labels of random samples are also computed again from images and
-    checkpoints. Exit code 1 if there is damage.
+    checkpoints, of the epochs that are complete. Exit code 1 if there is damage.
     """
     if (data is None) != (expert is None):
         raise typer.BadParameter(
@@ -54,13 +54,24 @@ def verify(
             raise UnknownArtefactError(
                 f"{path} is a {kind.title}; --data and --expert are for a label store."
             )
-        if not answer["ok"]:
-            return answer  # damaged bytes cannot be the labels of anything
+        if answer["damaged"]:
+            why = "damaged bytes are the labels of nothing: mend the store first"
+            return answer | {"recomputed": 0, "not_recomputed": why}
         import engine
 
-        return answer | engine.check_labels(path, data, expert, progress=progress)
+        again = engine.check_labels(path, data, expert, progress=progress)
+        return answer | again | _both(answer, again)
 
     carry_out(work, json=json, debug=debug)
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of two checks; where the second had nothing to look at, it says so."""
+    verdict = {
+        "ok": one["ok"] and other["ok"],
+        "problems": [*one["problems"], *other["problems"]],
+    }
+    return verdict if other["recomputed"] else verdict | {"not_recomputed": "no epoch is complete"}
 
 
 def info(

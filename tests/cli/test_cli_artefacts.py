@@ -115,7 +115,7 @@ def test_labels_are_computed_again_where_data_and_expert_are_given(
     engine: Callable, returning: Callable, tmp_path: Path
 ) -> None:
     (tmp_path / "zarr.json").write_text(json.dumps({"attributes": {"kind": "label-store"}}))
-    returning(labelstore, "verify_store", {"ok": True, "checked": 1, "problems": []})
+    returning(labelstore, "verify_store", {"ok": True, "checked": 1, "problems": [], "damaged": 0})
     returning(engine_room, "check_labels", {"ok": False, "recomputed": 64, "problems": ["row 3"]})
     assert engine("verify", tmp_path).code == 0
     outcome = engine("verify", tmp_path, "--data", "d", "--expert", "r", "--json")
@@ -124,6 +124,37 @@ def test_labels_are_computed_again_where_data_and_expert_are_given(
     only_one = engine("verify", tmp_path, "--data", "d")
     assert only_one.code == 2
     assert "both --data and --expert" in only_one.stderr
+
+
+@pytest.mark.parametrize(
+    ("damaged", "recomputed", "problems", "why_not"),
+    [
+        (0, 64, ["epochs 3 are not complete", "row 3"], None),
+        (0, 0, ["epochs 3 are not complete", "row 3"], "no epoch is complete"),
+        (1, 0, ["epochs 3 are not complete"], "damaged bytes"),
+    ],
+)
+def test_an_unfinished_epoch_keeps_no_label_from_being_computed_again(
+    engine: Callable,
+    returning: Callable,
+    tmp_path: Path,
+    damaged: int,
+    recomputed: int,
+    problems: list[str],
+    why_not: str | None,
+) -> None:
+    (tmp_path / "zarr.json").write_text(json.dumps({"attributes": {"kind": "label-store"}}))
+    found = {"ok": False, "checked": 1, "problems": problems[:1], "damaged": damaged}
+    returning(labelstore, "verify_store", found)
+    again = {"ok": False, "recomputed": recomputed, "problems": ["row 3"]}
+    returning(engine_room, "check_labels", again)
+    outcome = engine("verify", tmp_path, "--data", "d", "--expert", "r", "--json")
+    assert outcome.code == 1
+    answer = json.loads(outcome.stdout)
+    assert (answer["ok"], answer["problems"]) == (False, problems)
+    assert answer["recomputed"] == recomputed
+    assert (answer.get("not_recomputed") or "").startswith(why_not or "")
+    assert ("not_recomputed" in answer) == (why_not is not None)
 
 
 def test_what_only_a_label_store_can_do_is_refused_for_others(
