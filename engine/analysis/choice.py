@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from engine.analysis.cells import Cell
+from engine.analysis.trials import Seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,8 @@ class Choice:
 
     `chosen_on`: "validation" or "test", of accuracy `measure`. `candidates` counts the cells that
     had a mean, one of which is no choice. `equal_n` is False when the candidates have different
-    numbers of runs, so that a lucky single run may have won.
+    numbers of runs: what some have more of is no part of the choice where they share seeds, and
+    may have decided it where they share none.
     """
 
     cell: Cell
@@ -33,7 +36,9 @@ def choose_expert_epoch(cells: Sequence[Cell]) -> Choice | None:
     """The best of one IPC's soft-label cells; None where neither split was measured.
 
     By mean validation accuracy of the selected student, if every cell with results has one; else
-    by mean final test accuracy. Of equal means the earlier epoch wins: its expert is cheaper.
+    by mean final test accuracy. The means are over the seeds that all cells have, so that further
+    runs of one epoch can't make it win by their luck; over each cell's own where none is shared.
+    Of equal means the earlier epoch wins: its expert is cheaper.
     """
     measured = [cell for cell in cells if cell.trials]
     if measured and all(cell.summary("selected", "validation") for cell in measured):
@@ -47,14 +52,20 @@ def choose_as_the_papers(cells: Sequence[Cell]) -> Choice | None:
 
 
 def _argmax(cells: Sequence[Cell], measure: str, split: str) -> Choice | None:
-    means = [(cell, s) for cell in cells if (s := cell.summary(measure, split)) is not None]
-    if not means:
+    measured = [(cell, values) for cell in cells if (values := cell.values(measure, split))]
+    if not measured:
         return None
-    best, _ = max(means, key=lambda pair: (pair[1].mean, -(pair[0].expert_epoch or 0)))
+    shared = set.intersection(*(set(values) for _, values in measured))
+
+    def rank(candidate: tuple[Cell, dict[Seeds, float]]) -> tuple[float, int]:
+        cell, values = candidate
+        return fmean(values[seeds] for seeds in shared or values), -(cell.expert_epoch or 0)
+
+    best, _ = max(measured, key=rank)
     return Choice(
         cell=best,
         chosen_on=split,
-        equal_n=len({s.n for _, s in means}) == 1,
+        equal_n=len({len(values) for _, values in measured}) == 1,
         measure=measure,
-        candidates=len(means),
+        candidates=len(measured),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from analysis_record import trial
 
 from engine.analysis import choose_as_the_papers, choose_expert_epoch, split_into_panels
@@ -51,6 +52,19 @@ def test_candidates_with_different_numbers_of_runs_are_flagged():
     unequal = cells(trial(1, 5, seed=0), trial(1, 5, seed=1), trial(1, 13, seed=0))
     assert not choose_expert_epoch(unequal).equal_n
     assert choose_expert_epoch(unequal[1:]).equal_n
+
+
+@pytest.mark.parametrize("choose", [choose_expert_epoch, choose_as_the_papers])
+def test_further_runs_of_one_epoch_do_not_make_it_win(choose):
+    def run(epoch, accuracy, seed):
+        return trial(1, epoch, accuracy, validation=accuracy, max_on_test=accuracy, seed=seed)
+
+    better = [run(13, 0.20 + 0.01 * seed, seed) for seed in range(3)]
+    worse = [run(5, 0.19 + 0.01 * seed, seed) for seed in range(3)]
+    lucky = [run(5, 0.40, seed) for seed in (3, 4)]
+    assert choose(cells(*better, *worse, *lucky)).cell.expert_epoch == 13
+    # Without a seed in common there is nothing to compare but each epoch's own runs.
+    assert choose(cells(*better, *lucky)).cell.expert_epoch == 5
 
 
 def test_the_papers_choose_by_the_maximum_on_test():
