@@ -61,5 +61,6 @@ def contrasts(
             n=len(keys),
             paired=True,
             degrees=degrees,
+            units=table.shape[1],
         )
     return found

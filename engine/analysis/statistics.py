@@ -53,8 +53,9 @@ class Summary:
 class Difference:
     """first − second: its mean and 95 % interval; `paired` says how it was formed.
 
-    `n` counts the pairs, or the smaller of the two cells where nothing pairs. `degrees` of freedom
-    of the interval; None where there is none, or where it is not Student's.
+    `n` counts the pairs, or the smaller of the two cells where nothing pairs; `units`, how many of
+    them are independent (runs on one subset are one), where that is known. `degrees` of freedom of
+    the interval; None where there is none, or where it is not Student's.
     """
 
     mean: float
@@ -63,6 +64,7 @@ class Difference:
     n: int
     paired: bool
     degrees: float | None = None
+    units: int | None = None
 
 
 def summarise(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> Summary | None:
@@ -129,6 +131,7 @@ def difference(
             n=pairs.n,
             paired=True,
             degrees=pairs.units - 1 if pairs.units > 1 else None,
+            units=pairs.units,
         )
     a, b = (np.asarray(list(_apart(each, group_of).values())) for each in (first, second))
     mean = float(a.mean() - b.mean())
@@ -147,6 +150,7 @@ def difference(
         n=min(len(first), len(second)),
         paired=False,
         degrees=degrees,
+        units=min(len(a), len(b)),
     )
 
 

@@ -35,9 +35,9 @@ class Worth:
     """What soft labels at `ipc` are worth: `images` a class with hard labels.
 
     Where `kind` is "more than measured" or "less than measured", `images` is the bound, the largest
-    or smallest IPC of the hard labels. `low` and `high` end the 95 % interval; where it goes beyond
-    the measured curve on a side, that end is None. Without `has_interval` both are: some cell has a
-    single run, so its scatter is not known.
+    or smallest IPC of the hard labels. `low` and `high` end the 95 % interval: 0 below the curve of
+    hard labels, infinite beyond it; both None where some cell has a single run, so its scatter is
+    not known. `units`: of how many independent runs or subsets the cell that has fewest consists.
     """
 
     ipc: int
@@ -45,7 +45,20 @@ class Worth:
     low: float | None
     high: float | None
     kind: Kind
-    has_interval: bool = False
+    units: int = 1
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether it is known how far chance reaches."""
+        return self.low is not None
+
+    @property
+    def ends_on_curve(self) -> tuple[float | None, float | None]:
+        """Both ends of the interval, None for what lies off the curve or is not known."""
+        low, high = (
+            None if end is None or not 0 < end < math.inf else end for end in (self.low, self.high)
+        )
+        return low, high
 
     @property
     def per_label(self) -> float | None:
@@ -86,18 +99,19 @@ def worth_in_images(
     runs = np.asarray([len(cell) for cell in hard.values()], dtype=np.float64)
     curve = isotonic(means[: len(hard)], runs)
     curves = np.asarray([isotonic(row, runs) for row in draws[:, : len(hard)]])
-    known = all(num_units(cell, group_of) > 1 for cell in hard.values())
+    fewest = min(num_units(cell, group_of) for cell in hard.values())
     found = []
     for column, (ipc, cell) in enumerate(soft.items(), start=len(hard)):
         spread = None
-        if known and num_units(cell, group_of) > 1:
+        units = min(fewest, num_units(cell, group_of))
+        if units > 1:
             spread = np.asarray(
                 [
                     _reaching(level, ipcs, of)
                     for level, of in zip(draws[:, column], curves, strict=True)
                 ]
             )
-        worth = _measured(ipc, _reaching(means[column], ipcs, curve), ipcs, spread)
+        worth = _measured(ipc, _reaching(means[column], ipcs, curve), ipcs, spread, units)
         if extrapolate and worth.kind == "more than measured" and len(ipcs) >= 4:
             own = draws[:, column] if spread is not None else None
             worth = _extrapolated(worth, ipcs, runs, means[column], curve, own, curves)
@@ -132,26 +146,22 @@ def _reaching(level: float, ipcs: Array, curve: Array) -> float:
     return float(np.exp(logs[place - 1] + share * (logs[place] - logs[place - 1])))
 
 
-def _measured(ipc: int, images: float, ipcs: Array, spread: Array | None) -> Worth:
+def _measured(ipc: int, images: float, ipcs: Array, spread: Array | None, units: int) -> Worth:
     kind: Kind = "interpolated"
     if images == math.inf:
         images, kind = float(ipcs[-1]), "more than measured"
     elif images == 0:
         images, kind = float(ipcs[0]), "less than measured"
     low, high = (None, None) if spread is None else _ends(spread)
-    return Worth(
-        ipc=ipc, images=images, low=low, high=high, kind=kind, has_interval=spread is not None
-    )
+    return Worth(ipc=ipc, images=images, low=low, high=high, kind=kind, units=units)
 
 
-def _ends(spread: Array) -> tuple[float | None, float | None]:
+def _ends(spread: Array) -> tuple[float, float]:
     """The central 95 % of draws, some of them 0 or infinite, which stand for beyond the curve."""
     ordered = np.sort(spread)
     # Not interpolated, since infinity has no share.
     last = len(ordered) - 1
-    low, high = ordered[math.floor(0.025 * last)], ordered[math.ceil(0.975 * last)]
-    inside = [float(end) if 0 < end < math.inf else None for end in (low, high)]
-    return inside[0], inside[1]
+    return float(ordered[math.floor(0.025 * last)]), float(ordered[math.ceil(0.975 * last)])
 
 
 def _extrapolated(
@@ -177,6 +187,8 @@ def _extrapolated(
             for own, of in pairs
         ]
         low, high = _ends(np.asarray(solved))
+        # What hard labels never reach is known to lie beyond the last that were measured.
+        low = float(ipcs[-1]) if low == math.inf else low
     return replace(worth, images=images, low=low, high=high, kind="extrapolated")
 
 

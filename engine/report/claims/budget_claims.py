@@ -39,6 +39,7 @@ def soft_beats_hard(evidence: Evidence) -> Said:
 @claim("label-worth")
 def label_is_worth_images(evidence: Evidence) -> Said:
     weighed, hard = worth.weigh(evidence)
+    fewest = min((len(runs_of(each, evidence).values) for each in hard.values()), default=0)
     for each in weighed:
         if not _tells_of_one(each.worth):
             continue
@@ -46,7 +47,7 @@ def label_is_worth_images(evidence: Evidence) -> Said:
         yield Comparison(
             what=f"{place(each.soft)}: hard-labelled images that a label replaces, less 1"
             + _BOUNDS.get(each.worth.kind, ""),
-            difference=_more_than_one(each.worth, len(soft.values)),
+            difference=_more_than_one(each.worth, min(len(soft.values), fewest)),
             expected="greater",
             own=soft.side(soft.values),
             other=_curve(hard, evidence),
@@ -74,20 +75,18 @@ def _tells_of_one(found: Worth) -> bool:
 def _more_than_one(found: Worth, n: int) -> Difference:
     """Images per label, less 1; beyond the hard labels measured the interval has no end."""
     assert found.per_label is not None
-    low = high = None
-    if found.has_interval:
-        low = 0.0 if found.low is None else found.low / found.ipc
-        high = math.inf if found.high is None else found.high / found.ipc
-        if found.low is None and found.high is None:
-            # All draws lie beyond the same end of the curve, which is then what is known.
-            low = found.per_label if found.kind == "more than measured" else 0.0
-            high = found.per_label if found.kind == "less than measured" else math.inf
+    low, high = (None if end is None else end / found.ipc for end in (found.low, found.high))
+    # Where all draws lie off the same end of the curve, that end is what is known of them.
+    low = found.per_label if low == math.inf else low
+    high = found.per_label if high == 0 else high
     return Difference(
         mean=found.per_label - 1,
         ci_low=None if low is None else low - 1,
         ci_high=None if high is None else high - 1,
         n=n,
         paired=False,
+        degrees=found.units - 1 if found.has_interval else None,
+        units=found.units,
     )
 
 

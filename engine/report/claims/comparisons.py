@@ -64,9 +64,16 @@ class Comparison:
         """`IPC 1: +9.8 points [+8.1, +11.5], n = 3 seeds`."""
         return f"{self.what}: {self.value_in_words()}, n = {self.n_in_words()}"
 
+    @property
+    def units(self) -> int:
+        """How many independent runs, or subsets of images with several, the interval rests on."""
+        return self.difference.units or self.difference.n
+
     def n_in_words(self) -> str:
-        """`3 seeds`, `1 expert`."""
+        """`3 seeds`, `1 expert`, `10 runs on 2 subsets`."""
         n = self.difference.n
+        if self.units < n:
+            return f"{n:,} runs on {self.units} subsets"
         return f"{n:,} {self.over.removesuffix('s') if n == 1 else self.over}"
 
     def value_in_words(self) -> str:

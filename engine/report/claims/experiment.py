@@ -173,6 +173,7 @@ def _flat(key: str, one: Comparison) -> Row:
         "difference_ci_high": None if high is None or math.isinf(high) else high,
         "n": found.n,
         "n_counts": one.over,
+        "independent": one.units,
         "expected": one.expected,
         "outcome": one.outcome,
         "ids_of": one.own.of,

@@ -11,7 +11,7 @@ from engine.report.claims.registry import Judgement
 from engine.report.experiments.conditions import Condition
 
 FEW = 3
-"""Fewer seeds than this leave an interval so wide that only large differences show."""
+"""Fewer independent runs than this leave an interval so wide that only large differences show."""
 
 MOST_NAMED = 6
 
@@ -71,8 +71,11 @@ def _why_open(comparisons: tuple[Comparison, ...], *, counted: bool = True) -> s
 
 
 def few_seeds(judgement: Judgement) -> str:
-    """Which comparisons rest on fewer seeds (or experts) than `FEW`; empty where none does."""
-    few = [c for c in judgement.comparisons if c.over != "images" and c.difference.n < FEW]
+    """Which comparisons rest on fewer seeds (or experts) than `FEW`; empty where none does.
+
+    Runs on the same images count as one.
+    """
+    few = [each for each in judgement.comparisons if each.over != "images" and each.units < FEW]
     if not few:
         return ""
     counts = numbers.listed(sorted({each.n_in_words() for each in few}))
@@ -83,7 +86,7 @@ def few_seeds(judgement: Judgement) -> str:
         which = f"{'both' if total == 2 else f'all {total}'} comparisons rest"
     else:
         which = f"{len(few)} of its {total} comparisons {'rests' if len(few) == 1 else 'rest'}"
-    single = all(each.difference.n == 1 for each in few)
+    single = all(each.units == 1 for each in few)
     effect = "tells nothing of chance" if single else "lets only a large difference be sure"
     return f"Few runs: {which} on {counts}, which {effect}."
 

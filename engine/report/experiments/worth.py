@@ -104,13 +104,16 @@ def span(worth: Worth) -> str:
     """Its 95 % interval per label; an end beyond the hard labels measured is left open."""
     if not worth.has_interval:
         return "95 % interval not known: single runs"
-    if numbers.has_no_width(worth.low, worth.high):
+    if numbers.has_no_width(*worth.ends_on_curve):
         return f"95 % interval {numbers.NO_SCATTER}"
     ends = [
         None if end is None else numbers.signless(end / worth.ipc, 1 if end / worth.ipc < 20 else 0)
-        for end in (worth.low, worth.high)
+        for end in worth.ends_on_curve
     ]
     if ends[0] is None and ends[1] is None:
+        if worth.low == 0:
+            beyond = "from below to beyond" if worth.high else "below"
+            return f"95 % interval {beyond} the hard labels measured"
         return "95 % interval beyond the hard labels measured"
     if ends[0] is None:
         return f"95 % interval up to {ends[1]}"
@@ -164,13 +167,14 @@ def _table(
             Entry(text=ends or numbers.NOT_MEASURED, style="words"),
             Entry(text=worth.kind, style="words"),
         ]
-        known = not numbers.has_no_width(worth.low, worth.high)
+        low, high = worth.ends_on_curve
+        known = not numbers.has_no_width(low, high)
         line: Row = {
             "ipc": worth.ipc,
             "expert_epoch": each.soft.epoch,
             "worth_ipc_of_hard_labels": worth.images,
-            "worth_low": worth.low if known else None,
-            "worth_high": worth.high if known else None,
+            "worth_low": low if known else None,
+            "worth_high": high if known else None,
             "images_per_label": worth.per_label,
             "kind": worth.kind,
         }

@@ -75,4 +75,4 @@ def test_runs_on_one_subset_are_one_block():
         assert (found.ci_low, found.ci_high) == pytest.approx(
             (means[name].ci_low, means[name].ci_high)
         )
-        assert (found.n, found.degrees) == (6, 4)
+        assert (found.n, found.units, found.degrees) == (6, 3, 4)

@@ -80,15 +80,35 @@ def test_beyond_the_measured_curve_there_is_a_bound_and_no_number():
     assert (above.kind, above.images, above.per_label) == ("more than measured", 10, 2)
     assert (below.kind, below.images) == ("less than measured", 1)
     assert above.has_interval
-    assert (above.low, above.high) == (None, None)
+    assert (above.low, above.high) == (np.inf, np.inf)
+    assert (below.low, below.high) == (0, 0)
+    assert above.ends_on_curve == below.ends_on_curve == (None, None)
 
 
 def test_an_interval_may_reach_beyond_the_curve_on_one_side():
     hard = {1: runs(0.10, 0.11, 0.12), 10: runs(0.20, 0.21, 0.22)}
     (found,) = worth_in_images({1: runs(0.195, 0.205, 0.22)}, hard)
     assert found.kind == "interpolated"
-    assert found.low is not None
-    assert found.high is None
+    assert 1 < found.low < 10
+    assert found.high == np.inf
+    assert found.ends_on_curve == (found.low, None)
+
+
+def test_an_interval_may_reach_beyond_the_curve_on_both_sides():
+    hard = {1: runs(0.10, 0.11, 0.12), 2: runs(0.11, 0.12, 0.13)}
+    (found,) = worth_in_images({1: {10: 0.02, 11: 0.11, 12: 0.21}}, hard)
+    assert (found.kind, found.low, found.high) == ("interpolated", 0, np.inf)
+
+
+def test_an_interval_rests_on_the_cell_with_fewest_independent_runs():
+    hard = {1: runs(0.10, 0.11, 0.12), 10: runs(0.20, 0.21)}
+    (found,) = worth_in_images({1: runs(0.15, 0.16, 0.17, 0.18)}, hard)
+    assert found.units == 2
+    subset_of = dict(enumerate("aabb"))
+    (grouped,) = worth_in_images(
+        {1: runs(0.15, 0.16, 0.17, 0.18)}, {1: runs(0.1, 0.1, 0.11, 0.12)}, group_of=subset_of
+    )
+    assert grouped.units == 2
 
 
 def test_interval_holds_the_true_worth_at_95_percent():

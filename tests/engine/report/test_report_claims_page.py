@@ -117,6 +117,17 @@ def test_a_claim_that_rests_on_few_seeds_says_so(tmp_path: Path) -> None:
     assert "Few runs" not in soft_and_hard([0, 1, 2])
 
 
+def test_many_runs_on_two_subsets_are_few(tmp_path: Path) -> None:
+    records = [
+        trial(1, epoch, 0.1 + 0.001 * seed + 0.002 * (epoch or 0), seed=seed, subset_seed=seed % 2)
+        for epoch in (13, None)
+        for seed in range(10)
+    ]
+    own = section(page_of(tmp_path, records), "soft-beats-hard")
+    assert "n = 10 runs on 2 subsets:" in own
+    assert "rests on 10 runs on 2 subsets, which lets only a large difference be sure" in own
+
+
 def test_the_reason_of_a_verdict_is_a_sentence_with_its_counts(tmp_path: Path) -> None:
     def why(name: str, soft: float, scatter: float, ipcs: tuple[int, ...]) -> str:
         records = [r for i in ipcs for r in runs(i, "soft", soft, scatter=scatter)]

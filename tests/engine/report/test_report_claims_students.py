@@ -11,7 +11,9 @@ import pytest
 from report_claim_cells import judged, runs
 from report_findings import results_of
 from report_synthetic_sweep import grid
+from scipy import stats
 
+from engine.analysis.statistics import interval_among
 from engine.analysis.worth import Worth
 from engine.experiments.learned_labels.reading import Learned
 from engine.report.claims.budget_claims import _more_than_one
@@ -20,6 +22,7 @@ from engine.report.claims.comparisons import Comparison
 from engine.report.claims.papers import STATEMENTS
 from engine.report.claims.runs import Side
 from engine.report.experiments.evidence import evidence_of
+from engine.report.experiments.worth import span
 from engine.report.published import published_of
 
 
@@ -123,23 +126,43 @@ def test_more_than_less_than_an_image_tells_nothing(tmp_path: Path) -> None:
     assert beyond.verdict == "confirmed"
 
 
-def test_an_interval_beyond_the_hard_labels_measured_has_no_end() -> None:
-    beyond = Worth(
-        ipc=2, images=100.0, low=None, high=None, kind="more than measured", has_interval=True
-    )
+def more_than_one(**worth: Any) -> Comparison:
+    """What the labels of two images a class are worth, as the claim compares it with one image."""
     side = Side(of="trials")
-    comparison = Comparison(
+    return Comparison(
         what="",
-        difference=_more_than_one(beyond, 3),
+        difference=_more_than_one(Worth(**{"ipc": 2, "units": 3, **worth}), 3),
         expected="greater",
         own=side,
         other=side,
         unit="images",
     )
+
+
+def test_an_interval_beyond_the_hard_labels_measured_has_no_end() -> None:
+    comparison = more_than_one(images=100.0, low=math.inf, high=math.inf, kind="more than measured")
     assert (comparison.outcome, comparison.outcome_among(20)) == ("holds", "holds")
     assert comparison.value_in_words() == "+49.00 images [+49.00, no end]"
+    below = more_than_one(images=1.0, low=0.0, high=0.0, kind="less than measured")
+    assert (below.outcome, below.value_in_words()) == ("contradicts", "−0.50 images [−1.00, −0.50]")
     unknown = Worth(ipc=2, images=100.0, low=None, high=None, kind="interpolated")
     assert _more_than_one(unknown, 1).ci_low is None
+
+
+def test_an_interval_from_below_to_beyond_the_hard_labels_measured_leaves_all_open() -> None:
+    ends: dict[str, Any] = {"low": 0.0, "high": math.inf, "units": 3}
+    for kind in ("more than measured", "less than measured", "interpolated"):
+        spanning = Worth(ipc=2, images=100.0, kind=kind, **ends)
+        assert more_than_one(images=100.0, kind=kind, **ends).outcome == "open"
+        assert span(spanning) == "95 % interval from below to beyond the hard labels measured"
+
+
+def test_several_worths_judged_together_have_the_tails_of_few_runs() -> None:
+    found = more_than_one(images=8.0, low=6.0, high=10.0, kind="interpolated", units=3)
+    # Of Student's t with 2 degrees of freedom, of which the normal distribution knows nothing.
+    wider = stats.t.ppf(1 - 0.025 / 4, 2) / stats.t.ppf(0.975, 2)
+    low, high = interval_among(found.difference, 4) or (0.0, 0.0)
+    assert (low, high) == pytest.approx((3 - wider, 3 + wider))
 
 
 def test_learned_labels_are_compared_with_no_correlation_at_all() -> None:
