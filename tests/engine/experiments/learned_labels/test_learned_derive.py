@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ import engine
 import labelstore
 from cli.main import main
 from engine.errors import UsageError
-from engine.experiments.learned_labels.derive import (
+from engine.experiments.learned_labels import class_distances
+from engine.experiments.learned_labels.class_distances import (
     LEAD,
     ClassDistances,
-    epoch_of,
     similarity_labels,
     temperature_of_entropy,
 )
+from engine.experiments.learned_labels.derive import epoch_of
 from engine.training.progress import no_progress
 
 seeds = st.integers(0, 10_000)
@@ -129,6 +131,126 @@ def test_deriving_again_adds_only_what_is_missing(small_data: Path, tmp_path: Pa
     more = engine.derive_labels(small_data, out, entropies=[0.7, 0.9])
     assert [row["status"] for row in more["table"]] == ["finished already", "imported"]
     assert engine.derive_labels(small_data, out, entropies=[0.9])["status"] == "finished already"
+
+
+def test_finished_labels_are_not_computed_again(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor told from those that another machine's arithmetic would make."""
+    out = tmp_path / "labels.zarr"
+    first = engine.derive_labels(small_data, out, entropies=[0.7])
+    monkeypatch.setattr(class_distances.ClassDistances, "__init__", None)
+    again = engine.derive_labels(small_data, out, entropies=[0.7])
+    assert again["status"] == "finished already"
+    assert again["table"] == [{**first["table"][0], "status": "finished already"}]
+    plan = engine.derive_labels(small_data, out, entropies=[0.7, 0.9], dry_run=True)
+    assert plan["epochs_missing"] == [90]
+
+
+def test_a_stopped_epoch_goes_on_with_the_temperature_it_was_begun_with(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of another temperature, however near, would be of another teacher."""
+    begun = engine.derive_labels(small_data, tmp_path / "whole.zarr", entropies=[0.7])
+    out = tmp_path / "labels.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(labelstore.LabelWriter, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.derive_labels(small_data, out, entropies=[0.7])
+    changed = begun["table"][0]["temperature"] * 1.5
+    monkeypatch.setattr(class_distances, "temperature_of_entropy", lambda *_: changed)
+    finished = engine.derive_labels(small_data, out, entropies=[0.7])
+    assert finished["status"] == "derived"
+    assert finished["table"][0]["temperature"] == begun["table"][0]["temperature"]
+    views = [labelstore.open_store(tmp_path / each).view() for each in ("whole.zarr", out.name)]
+    assert np.array_equal(*(view.read(70, slice(None)) for view in views))
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_labels_of_an_earlier_version_are_finished_and_extended(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """It named no teacher in a view's identity, and hashed the temperature into a checkpoint's."""
+    dataset, out = beton_builder.open_dataset(small_data), tmp_path / "labels.zarr"
+    known = {"dataset_id": dataset.id, "classes": dataset.classes}
+    store = labelstore.create_store(out, **known, num_samples=120)
+    earlier = {"source": {"kind": "teacher", "values": "logits"}}
+    store.add_view("class-mean-images", "plain", identity=earlier)
+    labelstore.import_labels(
+        out,
+        lambda ids: np.zeros((len(ids), 3), np.float32),
+        **known,
+        labels=np.asarray(dataset.split("train").labels, np.int64),
+        expert="class-mean-images",
+        epoch=70,
+        checkpoint_id="class-mean-images-0.70-nats-0123456789abcdef",
+    )
+    more = engine.derive_labels(small_data, out, entropies=[0.7, 0.9])
+    assert [row["status"] for row in more["table"]] == ["finished already", "imported"]
+    view = labelstore.open_store(out).view()
+    assert view.identity == earlier
+    assert view.epochs == (70, 90)
+
+
+def test_networks_have_names_of_their_own_and_do_not_mix_under_one(
+    small_data: Path, tmp_path: Path
+) -> None:
+    out, networks = tmp_path / "labels.zarr", ("convnet-d2-w8", "convnet-d1-w8")
+    options = {"method": "random-features", "entropies": [1.0]}
+    for model in networks:
+        engine.derive_labels(small_data, out, model=model, **options)
+    store = labelstore.open_store(out)
+    assert [expert for expert, _ in store.views()] == [
+        f"random-features-{model}-seed0" for model in sorted(networks)
+    ]
+    engine.derive_labels(small_data, out, expert="one", model=networks[0], **options)
+    for other in ({"model": networks[1]}, {"model": networks[0], "seed": 1}):
+        with pytest.raises(labelstore.WrongIdentity, match="random-features"):
+            engine.derive_labels(
+                small_data, out, **{**options, "expert": "one", "entropies": [1.05], **other}
+            )
+    with pytest.raises(labelstore.WrongIdentity, match="class-mean-images"):
+        engine.derive_labels(small_data, out, expert="one", entropies=[1.05])
+
+
+def test_a_folder_of_other_files_is_refused_before_anything_is_computed(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_distances.ClassDistances, "__init__", None)
+    (tmp_path / "notes.txt").write_text("keep")
+    with pytest.raises(labelstore.StoreNotFound, match=r"notes\.txt"):
+        engine.derive_labels(small_data, tmp_path, entropies=[1.0])
+
+
+@pytest.mark.parametrize("limit", ["DISTANCE_BYTES", "TEMPERATURE_ROWS"])
+def test_a_temperature_chosen_on_some_images_holds_for_all(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """As of datasets whose distances, or whose images, are too many."""
+    monkeypatch.setattr(class_distances, limit, 4 * 3 * 60 if limit == "DISTANCE_BYTES" else 60)
+    whole = engine.derive_labels(small_data, tmp_path / "some.zarr", entropies=[0.8])["table"][0]
+    images, labels, held = normalised_images(small_data)
+    means = np.stack([images[(labels == c) & ~held].mean(axis=0) for c in range(3)])
+    distances = ((images[:, None] - means[None]).astype(np.float64) ** 2).sum(axis=(2, 3, 4))
+    expected = similarity_labels(distances, labels, whole["temperature"])
+    view = labelstore.open_store(tmp_path / "some.zarr").view()
+    found = view.probabilities(80, np.arange(len(labels)))
+    np.testing.assert_allclose(found, expected, atol=3e-3)
+    of_all = temperature_of_entropy(distances.astype(np.float32), labels, 0.8)
+    assert whole["temperature"] != pytest.approx(of_all, rel=1e-6)  # it was chosen on some
+    assert whole["mean_entropy"] == pytest.approx(0.8, abs=0.05)
+
+
+def test_choosing_a_temperature_copies_few_of_the_distances() -> None:
+    distances, labels = distances_of(0, n=100_000, k=10)
+    tracemalloc.start()
+    temperature_of_entropy(distances, labels, 2.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * distances.nbytes
 
 
 def test_a_sweep_takes_them_for_one_more_expert(small_data: Path, tmp_path: Path) -> None:
