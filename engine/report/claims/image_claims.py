@@ -10,8 +10,8 @@ from engine.report.claims.comparisons import Comparison
 from engine.report.claims.registry import Said, claim
 from engine.report.claims.runs import Runs, Side
 from engine.report.experiments.conditions import Condition, only_step
+from engine.report.experiments.dropped import class_name, of_class
 from engine.report.experiments.evidence import Evidence
-from engine.report.experiments.zero_shot import class_name, of_class
 
 
 @claim("zero-shot")

@@ -62,7 +62,9 @@ def find(evidence: Evidence) -> Finding | None:
                 "(open, grey) and sets made elsewhere; all max on test †.",
                 draw=lambda: _draw(evidence, soft, hard),
             ),
-        ),
+        )
+        if soft or hard or any(each.accuracies.get(OURS) for each in evidence.evaluated)
+        else (),
         cells=cells_of([*soft.values(), *hard.values(), *best.values()]),
     )
 

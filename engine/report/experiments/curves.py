@@ -6,7 +6,7 @@ open and grey with the marker of the line that they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from engine.report import numbers
+from engine.report.experiments.conditions import Condition
 from engine.report.experiments.series import Series, Variant, baseline_summary
 from engine.report.figure_layout import (
     GREY,
@@ -234,7 +235,12 @@ def few(series: Sequence[Series]) -> list[Series]:
 
 def count_of_runs(series: Sequence[Series], what: str = "mean ± population std") -> str:
     """ "mean ± population std over n = 3 runs"."""
-    ns = {len(v.condition.cell.trials) for each in series for v in each.variants} - {0}
+    return over_runs((v.condition for each in series for v in each.variants), what)
+
+
+def over_runs(conditions: Iterable[Condition], what: str = "mean ± population std") -> str:
+    """The same of conditions that are no series."""
+    ns = {len(each.cell.trials) for each in conditions} - {0}
     if not ns or max(ns) < 2:
         return "single runs"
     span = f"{min(ns)}" if len(ns) == 1 else f"{min(ns)}–{max(ns)}"
@@ -243,7 +249,12 @@ def count_of_runs(series: Sequence[Series], what: str = "mean ± population std"
 
 def epochs_named(series: Sequence[Series]) -> str:
     """The expert epochs behind some series, where that can be said in a line."""
-    epochs = sorted({each.epoch for each in series if each.epoch is not None})
+    return epochs_in_words(each.epoch for each in series)
+
+
+def epochs_in_words(of: Iterable[int | None]) -> str:
+    """ "expert epochs 4 and 13"; empty where no expert labelled."""
+    epochs = sorted({epoch for epoch in of if epoch is not None})
     if not epochs:
         return ""
     if len(epochs) == 1:

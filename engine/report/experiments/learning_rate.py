@@ -15,9 +15,9 @@ from engine.report.experiments.finding import Experiment, Finding, NumberTable, 
 from engine.report.experiments.series import (
     Series,
     Variant,
+    best_first,
     everything_of,
     measured_only,
-    paired_means,
     series_of,
 )
 from engine.report.experiments.words import telling
@@ -102,13 +102,8 @@ def _chosen(series: Series) -> tuple[Variant, str] | None:
 
     Rates are often tried on fewer seeds than the usual one: over the seeds that all have, if any.
     """
-    for measure, split in (("selected", "validation"), ("final", "test")):
-        if means := paired_means(series.variants, (measure, split)):
-            best = max(
-                zip(series.variants, means, strict=True), key=lambda pair: (pair[1], -pair[0].value)
-            )
-            return best[0], split
-    return None
+    ordered = best_first(series.variants, ("final", "test"))
+    return None if ordered is None else (ordered[0][0], ordered[1])
 
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:

@@ -12,13 +12,14 @@ from engine.analysis.variance import VarianceSplit, split_variance
 from engine.report import numbers
 from engine.report.entries import Entry, Table
 from engine.report.experiments.bars import Bar, draw_bars
-from engine.report.experiments.conditions import Condition
+from engine.report.experiments.conditions import OF_EXPERTS, Condition, varying_axes
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.tables import trial_ids
 
 PARTS = ("initialisation", "subset", "expert", "interaction")
 TOGETHER = "initialisation and subset together"
+MOST_GROUPS = 8  # in the figure
 
 
 def find(evidence: Evidence) -> Finding | None:
@@ -33,7 +34,7 @@ def find(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         sentences=tuple(_sentences(telling)),
-        tables=(_table(telling),),
+        tables=(_table(telling, _settings(telling)),),
         pictures=(
             Picture(
                 name="variance_split",
@@ -108,6 +109,20 @@ def _sentences(telling: Sequence[tuple[Group, VarianceSplit]]) -> list[str]:
     ]
 
 
+def _settings(telling: Sequence[tuple[Group, VarianceSplit]]) -> list[str]:
+    """The axes besides the expert's in which groups differ; labels without an expert have few."""
+    firsts = [group[0] for group, _ in telling]
+    no_expert = (*OF_EXPERTS, "transform")
+    places = [
+        (
+            each.ipc,
+            {k: v for k, v in each.axes.items() if each.epoch is not None or k not in no_expert},
+        )
+        for each in firsts
+    ]
+    return varying_axes(places, but=("expert",))
+
+
 def _where(group: Group) -> str:
     first = group[0]
     return f"IPC {first.ipc}, " + ("hard" if first.epoch is None else f"epoch {first.epoch}")
@@ -119,7 +134,7 @@ def _points(value: float | None) -> Entry:
     return Entry(text=numbers.signless(100 * value, 2))
 
 
-def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
+def _table(telling: Sequence[tuple[Group, VarianceSplit]], settings: Sequence[str]) -> NumberTable:
     rows, flat = [], []
     for group, split in telling:
         first = group[0]
@@ -127,6 +142,7 @@ def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
             (
                 Entry(text=str(first.ipc)),
                 Entry(text="hard" if first.epoch is None else str(first.epoch)),
+                *(Entry(text=numbers.setting_value(first.axes.get(n))) for n in settings),
                 Entry(text=str(split.num_runs)),
                 Entry(text=str(split.num_subsets)),
                 Entry(text=str(split.num_experts)),
@@ -140,6 +156,7 @@ def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
                 "ipc": first.ipc,
                 "labels": first.labels,
                 "expert_epoch": first.epoch,
+                **{name: first.axes.get(name) for name in settings},
                 "runs": split.num_runs,
                 "subsets": split.num_subsets,
                 "experts": split.num_experts,
@@ -153,7 +170,17 @@ def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
         name="variance_split",
         view=Table(
             title="Standard deviations by source, in points",
-            columns=("IPC", "expert epoch", "runs", "subsets", "experts", "total", *PARTS, "notes"),
+            columns=(
+                "IPC",
+                "expert epoch",
+                *map(numbers.setting_name, settings),
+                "runs",
+                "subsets",
+                "experts",
+                "total",
+                *PARTS,
+                "notes",
+            ),
             rows=tuple(rows),
             legend=(
                 "Estimated from pairs of runs that share an expert, a subset, both or neither. "
@@ -167,17 +194,22 @@ def _table(telling: Sequence[tuple[Group, VarianceSplit]]) -> NumberTable:
 
 
 def _draw(evidence: Evidence, telling: Sequence[tuple[Group, VarianceSplit]]) -> Figure:
-    shown = list(telling[:8])
+    main = [(g, split) for g, split in telling if not evidence.deviates(g[0])] or list(telling)
+    first = {_where(group): split for group, split in reversed(main)}
+    places = list(dict.fromkeys(_where(group) for group, _ in main))[:MOST_GROUPS]
     bars = {
-        (_where(group).replace(", ", "\n"), part): Bar(height=1e4 * value**2)
-        for group, split in shown
-        for part, value in _sources(split).items()
+        (where.replace(", ", "\n"), part): Bar(height=1e4 * value**2)
+        for where in places
+        for part, value in _sources(first[where]).items()
     }
     kinds = [part for part in (*PARTS, TOGETHER) if any(kind == part for _, kind in bars)]
+    under = "variance of a student’s accuracy by source"
+    if len(places) < len(telling):
+        under += f"; {len(places)} of {len(telling)} cells, of the main students: the table has all"
     return draw_bars(
         f"{evidence.results.dataset_name}: where the scatter comes from",
-        "variance of a student’s accuracy by source",
-        list(dict.fromkeys(group for group, _ in bars)),
+        under,
+        [where.replace(", ", "\n") for where in places],
         kinds,
         bars,
         ylabel="variance (points²)",

@@ -177,3 +177,19 @@ def paired_means(variants: Sequence[Variant], of: tuple[str, str]) -> list[float
         return None
     shared = [seeds for seeds in cells[0] if all(seeds in cell for cell in cells)]
     return [float(np.mean([cell[s] for s in (shared or cell)])) for cell in cells]
+
+
+def best_first(
+    variants: Sequence[Variant], of: tuple[str, str]
+) -> tuple[list[Variant], str] | None:
+    """Variants from the best to the worst, of equal ones in their own order, and the split that
+    says so.
+
+    Validation where all were measured on it, so that the choice does not flatter what is reported
+    of it; else `of` itself. None where one has not been measured.
+    """
+    for measure, split in (("selected", "validation"), of):
+        if means := paired_means(variants, (measure, split)):
+            order = sorted(range(len(means)), key=lambda i: -means[i])
+            return [variants[i] for i in order], split
+    return None

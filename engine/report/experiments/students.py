@@ -122,7 +122,11 @@ def _find(
     ]
     series = series_of(variants, varied=axes)
     drawn = series_of(measured_only(variants), varied=axes)
-    soft = [each for each in drawn if each.epoch is not None]
+    soft = [
+        each
+        for each in drawn
+        if each.epoch is not None and any(v.condition.key not in bases for v in each.variants)
+    ]
     return Finding(
         sentences=tuple(_sentences(soft, evidence, baseline)) or ("No such run is finished.",),
         tables=(

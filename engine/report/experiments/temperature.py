@@ -14,16 +14,19 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.heat import draw_heat
 from engine.report.experiments.series import (
+    Series,
+    SeriesKey,
     Variant,
+    best_first,
     everything_of,
     measured_only,
-    paired_means,
     series_of,
     variants_of,
 )
-from engine.report.experiments.words import change
+from engine.report.experiments.words import at, change
 
 MOST_MAPS = 3
+VARIED = ("temperature",)
 
 
 def find(evidence: Evidence) -> Finding | None:
@@ -41,11 +44,10 @@ def find(evidence: Evidence) -> Finding | None:
     variants = variants_of(
         evidence, lambda each: _temperature(each) if each.key in wanted else None
     )
-    series = series_of(variants, varied=("temperature",))
-    drawn = measured_only(variants)
-    ipcs = sorted({each.ipc for each in drawn})
+    series = series_of(variants, varied=VARIED)
+    grids = _grids(evidence, variants)
     return Finding(
-        sentences=tuple(s for ipc in ipcs for s in _sentence(ipc, drawn, evidence))
+        sentences=tuple(text for each in grids for text in _sentence(each, grids, evidence))
         or ("No such run is finished.",),
         tables=(
             compared(
@@ -57,7 +59,7 @@ def find(evidence: Evidence) -> Finding | None:
                 soft_name=f"temperature {numbers.setting_value(evidence.plain['temperature'])}",
             ),
         ),
-        pictures=_pictures(evidence, drawn),
+        pictures=_pictures(evidence, grids),
         shown=tuple(softened),
         cells=cells_of(everything_of(series)),
     )
@@ -78,23 +80,29 @@ def _temperature(condition: Condition) -> tuple[float, str]:
     return float(value), numbers.setting_value(value)
 
 
-def _sentence(ipc: int, variants: Sequence[Variant], evidence: Evidence) -> list[str]:
-    own = [each for each in variants if each.ipc == ipc]
-    chosen = next(
-        (
-            (means, split)
-            for measure, split in (("selected", "validation"), evidence.of)
-            if (means := paired_means(own, (measure, split)))
-        ),
-        None,
-    )
-    if len(own) < 2 or chosen is None:
+def _grids(evidence: Evidence, variants: Sequence[Variant]) -> list[Series]:
+    """All epochs and temperatures measured, by IPC and setting; where any label was softened."""
+    measured = [v for v in measured_only(variants) if v.condition.cell.summary(*evidence.of)]
+    found: dict[SeriesKey, list[Variant]] = {}
+    for each in series_of(measured, varied=VARIED):
+        found.setdefault((each.ipc, tuple(each.settings.items())), []).extend(each.variants)
+    return [
+        Series(ipc=ipc, epoch=None, settings=dict(settings), variants=tuple(own))
+        for (ipc, settings), own in found.items()
+        if any(v.condition.axes["temperature"] != evidence.plain["temperature"] for v in own)
+    ]
+
+
+def _sentence(grid: Series, grids: Sequence[Series], evidence: Evidence) -> list[str]:
+    own = sorted(grid.variants, key=lambda each: each.value)
+    ordered = best_first(own, evidence.of)
+    if len(own) < 2 or ordered is None:
         return []
-    means, split = chosen
-    best, _ = max(zip(own, means, strict=True), key=lambda pair: (pair[1], -pair[0].value))
+    (best, *_), split = ordered
     where = f"epoch {best.condition.epoch} at temperature {best.text}"
     text = (
-        f"At IPC {ipc} the best of the {len(own)} cells compared, by {split} accuracy, is {where}"
+        f"{at(grid, grids)}, the best of the {len(own)} cells compared, by {split} accuracy, is "
+        f"{where}"
     )
     if best.soft is None or best.soft.key == best.condition.key:
         return [text + ", the temperature that all other experiments use."]
@@ -104,44 +112,51 @@ def _sentence(ipc: int, variants: Sequence[Variant], evidence: Evidence) -> list
     ]
 
 
-def _pictures(evidence: Evidence, variants: Sequence[Variant]) -> tuple[Picture, ...]:
-    ipcs = sorted({each.ipc for each in variants})
-    epochs = {each.condition.epoch for each in variants}
+def _pictures(evidence: Evidence, grids: Sequence[Series]) -> tuple[Picture, ...]:
+    variants = [each for grid in grids for each in grid.variants]
     if not variants:
         return ()
-    if len(epochs) < 2:
-        series = series_of(variants, varied=("temperature",))
+    if len({each.condition.epoch for each in variants}) < 2:
         return (
             Picture(
                 name="temperature",
                 caption="Accuracy by the temperature of the labels.",
-                draw=lambda: _draw_lines(evidence, variants) if series else Figure(),
+                draw=lambda: _draw_lines(evidence, variants),
             ),
         )
-    groups = [ipcs[i : i + MOST_MAPS] for i in range(0, len(ipcs), MOST_MAPS)]
+    alike: dict[str, list[Series]] = {}
+    for grid in grids:
+        alike.setdefault(numbers.settings(grid.settings), []).append(grid)
+    groups = [
+        (settings, own[i : i + MOST_MAPS])
+        for settings, own in alike.items()
+        for i in range(0, len(own), MOST_MAPS)
+    ]
     return tuple(
         Picture(
             name="temperature" if len(groups) == 1 else f"temperature_{number}",
-            caption="Accuracy by expert epoch and temperature; colours are by IPC. Bold: the best.",
-            draw=lambda group=group: _draw_maps(evidence, variants, group),  # type: ignore[misc]
+            caption="Accuracy by expert epoch and temperature; colours are by IPC. Bold: the best."
+            + (f" Here: {settings}." if settings else ""),
+            draw=lambda settings=settings, group=group: _draw_maps(  # type: ignore[misc]
+                evidence, group, settings
+            ),
         )
-        for number, group in enumerate(groups, 1)
+        for number, (settings, group) in enumerate(groups, 1)
     )
 
 
-def _draw_maps(evidence: Evidence, variants: Sequence[Variant], ipcs: Sequence[int]) -> Figure:
+def _draw_maps(evidence: Evidence, grids: Sequence[Series], settings: str) -> Figure:
     maps = []
-    for ipc in ipcs:
+    for grid in grids:
         cells = {
             (float(each.condition.epoch or 0), each.value): 100 * found.mean
-            for each in variants
-            if each.ipc == ipc and (found := each.condition.cell.summary(*evidence.of))
+            for each in grid.variants
+            if (found := each.condition.cell.summary(*evidence.of))
         }
-        if cells:
-            maps.append((f"IPC {ipc}", cells))
+        maps.append((f"IPC {grid.ipc}", cells))
     return draw_heat(
         f"{evidence.results.dataset_name}: {evidence.of[1]} accuracy by epoch and temperature",
-        "in percent, mean over the runs of a cell",
+        ", ".join(filter(None, [settings, "in percent, mean over the runs of a cell"])),
         maps,
         row_name="expert epoch",
         column_name="temperature",
@@ -149,7 +164,7 @@ def _draw_maps(evidence: Evidence, variants: Sequence[Variant], ipcs: Sequence[i
 
 
 def _draw_lines(evidence: Evidence, variants: Sequence[Variant]) -> Figure:
-    series = series_of(variants, varied=("temperature",))
+    series = series_of(variants, varied=VARIED)
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: temperature of the labels",

@@ -6,75 +6,27 @@ labels of all others (a transform); with both nothing of it is left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from engine.analysis.statistics import Difference, Summary, difference, summarise
-from engine.analysis.trials import Seeds
 from engine.report import numbers
 from engine.report.entries import Entry, Table, cell_anchor, missing_entry
 from engine.report.experiments.bars import Bar, draw_bars
 from engine.report.experiments.comparison import difference_entry
-from engine.report.experiments.conditions import (
-    Condition,
-    is_student_axis,
-    steps_of,
-    subset_of,
-    varying_axes,
-)
-from engine.report.experiments.evidence import Evidence
+from engine.report.experiments.conditions import is_student_axis, varying_axes
+from engine.report.experiments.curves import epochs_in_words, over_runs
+from engine.report.experiments.dropped import KINDS, Dropped, class_name, dropped_of
+from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.experiments.words import than
 from engine.report.tables import Row, difference_columns, summary_columns, trial_ids
 
 MOST_GROUPS = 8
-KINDS = {
-    "nothing": "nothing",
-    "images": "images",
-    "column": "column",
-    "both": "both",
-    "hard": "images, hard labels",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropped:
-    """A condition that lacks something of class `number`: a key of KINDS says what."""
-
-    number: int
-    kind: str
-    condition: Condition
-    soft: Condition | None  # the same with nothing taken away
-
-    def values(self) -> dict[Seeds, float]:
-        return of_class(self.condition, self.number)
-
-    def summary(self) -> Summary | None:
-        return _summary(self.condition, self.number)
-
-    def minus_soft(self) -> Difference | None:
-        if self.soft is None:
-            return None
-        whole = of_class(self.soft, self.number)
-        return difference(self.values(), whole, subset_of(self.condition.cell))
-
-
-def of_class(condition: Condition, number: int) -> dict[Seeds, float]:
-    """Test accuracy of one class at the final epoch, by seeds; of runs that recorded it."""
-    found = {}
-    for trial in condition.cell.trials:
-        if trial.test_per_class is not None and number < len(trial.test_per_class):
-            value = trial.test_per_class[number]
-            if not math.isnan(value):
-                found[trial.seeds] = value
-    return found
 
 
 def find(evidence: Evidence) -> Finding | None:
-    dropped = [each for c in evidence.conditions if (each := _dropped(evidence, c)) is not None]
+    dropped = [each for c in evidence.conditions if (each := dropped_of(evidence, c)) is not None]
     if not dropped:
         return None
     settings = varying_axes(
@@ -121,32 +73,6 @@ EXPERIMENT = Experiment(
 )
 
 
-def _dropped(evidence: Evidence, condition: Condition) -> Dropped | None:
-    name, _, argument = str(condition.axes["selection"]).partition(":")
-    image_class = argument.partition("@")[0] if name == "drop-class" else ""
-    steps = dict(steps_of(condition.transform))
-    column = (steps.get("drop-class-column") or ("",))[0]
-    if not (image_class or column):
-        return None
-    if condition.labels == "hard":
-        kind = "hard"
-    elif image_class and column:
-        kind = "both"
-    else:
-        kind = "images" if image_class else "column"
-    return Dropped(
-        number=int(image_class or column),
-        kind=kind,
-        condition=condition,
-        soft=evidence.soft_of(condition, same_images=False),
-    )
-
-
-def _summary(condition: Condition, number: int) -> Summary | None:
-    values, groups = of_class(condition, number), subset_of(condition.cell)
-    return summarise(list(values.values()), [groups[seeds] for seeds in values])
-
-
 def _with_baselines(dropped: Sequence[Dropped]) -> list[Dropped]:
     """Everything dropped, with a row of nothing dropped before the rows of its class."""
     rows: list[Dropped] = []
@@ -157,12 +83,6 @@ def _with_baselines(dropped: Sequence[Dropped]) -> list[Dropped]:
             rows.append(Dropped(number=each.number, kind="nothing", condition=each.soft, soft=None))
         rows.append(each)
     return rows
-
-
-def class_name(evidence: Evidence, number: int) -> str:
-    """A class's name, or its number where the dataset has no names."""
-    classes = evidence.results.classes
-    return classes[number] if number < len(classes) else f"class {number}"
 
 
 def _sentences(evidence: Evidence, dropped: Sequence[Dropped]) -> list[str]:
@@ -267,26 +187,48 @@ def _table(evidence: Evidence, rows: Sequence[Dropped], settings: Sequence[str])
     )
 
 
+def _of_main(evidence: Evidence, rows: Sequence[Dropped]) -> list[Dropped]:
+    """Rows of the main students and of one expert, the first by name."""
+    main = [each for each in rows if not evidence.deviates(each.condition)] or rows
+    experts = of_first_expert(each.condition for each in main if not each.condition.is_expert_free)
+    first = {each.axes.get("expert") for each in experts}
+    return [
+        each
+        for each in main
+        if each.condition.is_expert_free or each.condition.axes.get("expert") in first
+    ]
+
+
 def _draw(evidence: Evidence, rows: Sequence[Dropped]) -> Figure:
+    shown = [each for each in _of_main(evidence, rows) if each.summary() is not None]
+    ipcs = {each.condition.ipc for each in shown}
+    epochs = sorted({each.condition.epoch for each in shown if each.condition.epoch is not None})
+    every_epoch: list[int | None] = [*epochs] or [None]
     bars: dict[tuple[str, str], Bar] = {}
-    groups: list[str] = []
-    several = len({each.condition.ipc for each in rows}) > 1
-    for each in rows:
-        name = class_name(evidence, each.number)
-        group = f"{name}\nIPC {each.condition.ipc}" if several else name
+    for each in shown:
         summary = each.summary()
-        if summary is None or (group not in groups and len(groups) == MOST_GROUPS):
-            continue
-        if group not in groups:
-            groups.append(group)
+        assert summary is not None
         spread = None if summary.std is None else 100 * summary.std
-        bars.setdefault((group, KINDS[each.kind]), Bar(height=100 * summary.mean, spread=spread))
-    kinds = [text for text in KINDS.values() if any(kind == text for _, kind in bars)]
+        # Hard labels stand beside the labels of every expert epoch.
+        for epoch in every_epoch if each.condition.is_expert_free else [each.condition.epoch]:
+            words = [class_name(evidence, each.number)]
+            words += [f"IPC {each.condition.ipc}"] if len(ipcs) > 1 else []
+            words += [f"epoch {epoch}"] if len(epochs) > 1 else []
+            bar = Bar(height=100 * summary.mean, spread=spread)
+            bars.setdefault(("\n".join(words), KINDS[each.kind]), bar)
+    every = list(dict.fromkeys(group for group, _ in bars))
+    left_out = len(every) > MOST_GROUPS or len(shown) < sum(e.summary() is not None for e in rows)
+    under = [
+        "taken away from training",
+        epochs_in_words(epochs),
+        over_runs(each.condition for each in shown),
+        "the table has further cells" if left_out else "",
+    ]
     return draw_bars(
         f"{evidence.results.dataset_name}: accuracy on a class taken away",
-        "taken away from training; mean ± population std over runs",
-        groups,
-        kinds,
+        ", ".join(filter(None, under)),
+        every[:MOST_GROUPS],
+        [text for text in KINDS.values() if any(kind == text for _, kind in bars)],
         bars,
         ylabel="test accuracy on that class (%)",
     )

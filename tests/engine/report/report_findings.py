@@ -12,7 +12,7 @@ from report_synthetic_sweep import asked_of
 from engine.analysis import parse_trial
 from engine.report import textual
 from engine.report.experiments.evidence import evidence_of
-from engine.report.experiments.registry import run_experiments
+from engine.report.experiments.registry import EXPERIMENTS, run_experiments
 from engine.report.sweeps import ExpertEpoch, Results
 
 
@@ -41,6 +41,12 @@ def evidence(records, **options):
 def found_in(records, **options):
     """Findings by the experiment's name."""
     return {each.name: finding for each, finding in run_experiments(evidence(records, **options))}
+
+
+def found_by(name, records, **options):
+    """What one experiment finds, without the time that all others take."""
+    (one,) = [each for each in EXPERIMENTS if each.name == name]
+    return one.find(evidence(records, **options))
 
 
 def rows_of(finding, table):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from report_every_experiment import SOFT, plain, student
-from report_findings import found_in
+from report_findings import found_by
 from report_synthetic_sweep import grid
 from report_words import cut_off, words_of
 
@@ -51,7 +51,7 @@ def other_students():
 
 
 def test_other_students_are_named_by_what_they_differ_in():
-    (picture,) = found_in(other_students())["students"].pictures
+    (picture,) = found_by("students", other_students()).pictures
     rows = [label.get_text() for label in picture.draw().axes[0].get_yticklabels()]
     assert [" ".join(row.split()) for row in rows] == [
         "the main student",
@@ -62,7 +62,7 @@ def test_other_students_are_named_by_what_they_differ_in():
 
 
 def test_a_student_of_many_settings_leaves_room_for_its_plot():
-    (picture,) = found_in(other_students())["students"].pictures
+    (picture,) = found_by("students", other_students()).pictures
     figure = drawn(picture)
     assert cut_off(figure) == []
     assert figure.axes[0].get_position().width >= LEAST_WIDTH
@@ -77,7 +77,7 @@ def test_names_beside_lines_are_not_cut_off(experts):
         for share, alpha in (0.1, 0.01), (0.5, 0.01), (0.1, 0.1), (0.5, 0.1):
             noisy = {"transform": f"noise-lowest-entropy:{share},{alpha}", **cell}
             records += grid({(10, 4): 0.2 - share * alpha, (10, 13): 0.2}, cell=noisy)
-    (picture,) = found_in(records)["noise-lowest-entropy"].pictures
+    (picture,) = found_by("noise-lowest-entropy", records).pictures
     figure = drawn(picture)
     assert any("epoch 13" in text and "α 10 %" in text for text, _ in words_of(figure))
     assert cut_off(figure) == []
@@ -103,7 +103,7 @@ def test_names_of_groups_of_bars_keep_apart():
     for epoch in (4, 13):
         for cell in {}, {"expert": "x" * 30}:
             records += grid({(10, epoch): 0.1}, cell={"transform": "shuffle-tail", **cell})
-    (picture,) = found_in(records)["shuffle-tail"].pictures
+    (picture,) = found_by("shuffle-tail", records).pictures
     figure = drawn(picture)
     assert cut_off(figure) == []
     boxes = [box for text, box in words_of(figure) if text.startswith("IPC 10")]

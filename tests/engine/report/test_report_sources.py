@@ -2,94 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
+from report_others import evaluation, learned
 from report_synthetic_sweep import grid, write_sweep
 
-from engine.distilled.evaluation import Evaluation
 from engine.errors import ArtefactError, MismatchError, UsageError
-from engine.experiments.learned_labels.reading import Learned
 from engine.records import write_record
 from engine.report import gathered, write_report
 from engine.report.sources import Sources, read_others, sort_folders
-
-
-def evaluation(**changes):
-    return Evaluation(
-        **{
-            "name": "dm <b>",
-            "id": "a" * 16,
-            "dataset_id": "d" * 16,
-            "dataset_name": "cifar100",
-            "distilled_id": "f" * 16,
-            "num_images": 100,
-            "num_classes": 100,
-            "ipc": 1,
-            "labels": "hard",
-            "label_kind": "class",
-            "images": "float32",
-            "student": {"epochs": 3000},
-            "precision": "fp32",
-            "accuracies": {
-                "final": (0.11, 0.12),
-                "selected": (0.11, 0.12),
-                "max_on_test": (0.12, 0.13),
-            },
-            "validation": {},
-            "seeds": (0, 1),
-            "missing": 1,
-            "findings": (),
-            "path": Path("evaluations/dm"),
-            **changes,
-        }
-    )
-
-
-def learned(**changes):
-    table = [
-        {
-            "epoch": epoch,
-            "rank_correlation": 0.5 - 0.01 * abs(epoch - 13),
-            "kl_expert_learned": 0.1,
-            "kl_learned_expert": None,
-            "similarity_cosine": 0.9,
-            "expert_entropy": 3.0,
-            "learned_entropy": 2.5,
-            "intervals": {},
-        }
-        for epoch in (4, 13, 41)
-    ]
-    best = [
-        {"measure": "rank_correlation", "epoch": 13, "low": 4, "high": 13, "share": 0.8},
-        {"measure": "kl_learned_expert", "epoch": None, "low": None, "high": None, "share": None},
-    ]
-    logits = np.zeros((2, 100), np.float32)
-    return Learned(
-        **{
-            "path": Path("learned/ipc1"),
-            "id": "1" * 16,
-            "manifest": {
-                "dataset": {"id": "d" * 16},
-                "recipe": {"ipc": 1},
-                "knowledge_free": True,
-                "knowledge": "none",
-            },
-            "ids": np.arange(2),
-            "labels": np.arange(2),
-            "logits_nk": logits,
-            "initial_logits_nk": logits,
-            "step": 2,
-            "history": (
-                {"step": 0, "outer_loss": 4.6, "validation_accuracy": 0.01},
-                {"step": 1, "outer_loss": 4.2},
-                {"step": 2, "outer_loss": 4.0, "validation_accuracy": 0.05},
-            ),
-            "comparisons": ({"expert": "d3-s0", "table": table, "best": best},),
-            **changes,
-        }
-    )
 
 
 def test_folders_are_told_apart_by_what_lies_in_them(tmp_path):
@@ -103,9 +26,21 @@ def test_folders_are_told_apart_by_what_lies_in_them(tmp_path):
 
 
 def test_other_artefacts_are_refused_by_their_kind(tmp_path):
-    write_record(tmp_path / "d" / "manifest.json", {"kind": "dataset"})
-    with pytest.raises(UsageError, match=r"learned labels at .*/d, found dataset"):
-        sort_folders([tmp_path / "d"])
+    named = {
+        "manifest.json": [("dataset", "a dataset"), ("expert-run", "an expert run")],
+        "zarr.json": [("label-store", "a label store")],
+    }
+    for file, kinds in named.items():
+        for kind, said in kinds:
+            # Datasets and label stores have checksums of another make.
+            (tmp_path / kind).mkdir()
+            (tmp_path / kind / file).write_text(json.dumps({"attributes": {"kind": kind}}))
+            with pytest.raises(UsageError, match=rf"learned labels at .*/{kind}, found {said}"):
+                sort_folders([tmp_path / kind])
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(UsageError, match=r"learned labels at .*/page, found something else"):
+        sort_folders([tmp_path / "page"])
     with pytest.raises(ArtefactError, match="expected a sweep"):
         write_report([tmp_path / "nothing"], tmp_path / "r")
 

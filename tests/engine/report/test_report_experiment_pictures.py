@@ -1,0 +1,154 @@
+"""Which pictures experiments have, and that none hides a condition behind another."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from report_every_experiment import CLASSES, SOFT, everything, plain, student
+from report_findings import found_by, results_of, rows_of
+from report_others import evaluation
+from report_synthetic_sweep import grid, trial
+from report_words import words_of
+
+from engine.report.experiments.evidence import evidence_of
+from engine.report.experiments.registry import run_experiments
+
+OTHER = "cifar100-d3-s1"
+USUAL = student(augmentation="dsa")
+
+
+def texts_of(picture):
+    """Every text within the axes of a drawn figure, and under its title."""
+    figure = picture.draw()
+    FigureCanvasAgg(figure).draw()
+    inside = [t.get_text() for axes in figure.axes for t in axes.texts]
+    return inside, " ".join(text.get_text() for text in figure.texts[1:])
+
+
+def bars_of(picture):
+    """Heights of a figure's bars by the name of their group, from left to right."""
+    axes = picture.draw().axes[0]
+    names = [label.get_text().replace("\n", ", ") for label in axes.get_xticklabels()]
+    found = {name: [] for name in names}
+    for bar in sorted(axes.patches, key=lambda bar: bar.get_x()):
+        found[names[round(bar.get_x() + bar.get_width() / 2)]].append(bar.get_height())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("temperature", {"cell": {"temperature": 4.0}, "student": USUAL}),
+        ("cutmix", {"student": student(augmentation="cutmix")}),
+        ("students", {"student": student(augmentation="dsa", model="resnet18")}),
+    ],
+)
+def test_what_was_asked_for_and_did_not_run_has_no_picture(name, options):
+    asked = grid({(10, 13): 0.2, (1, 13): 0.1}, **options)
+    usual = [{**record, "student": USUAL} for record in plain()]
+    finding = found_by(name, usual, asked=[*usual, *asked])
+    assert not finding.pictures
+    assert finding.sentences == ("No such run is finished.",)
+    (picture,) = found_by(name, [*usual, *asked[:3]], asked=[*usual, *asked]).pictures
+    # IPC 1, whose runs are missing, would be its baseline alone.
+    words = {word for text, _ in words_of(picture.draw()) for word in text.split(" | ")}
+    assert "IPC 10" in words
+    assert "IPC 1" not in words
+
+
+def two_experts():
+    """Softened labels of two experts, whose students differ by ten points."""
+    records = grid({(10, e): SOFT[10, e] + 0.1 for e in (4, 13)}, cell={"expert": OTHER})
+    for expert, more in ("cifar100-d3-s0", 0.0), (OTHER, 0.1):
+        for epoch in (4, 13):
+            cell = {"temperature": 4.0, "expert": expert}
+            records += grid({(10, epoch): 0.15 + 0.001 * epoch + more}, cell=cell)
+    return [*plain(), *records]
+
+
+def test_every_experts_temperatures_have_a_map_of_their_own():
+    finding = found_by("temperature", two_experts())
+    assert len(finding.sentences) == 2
+    first, other = finding.sentences
+    assert first.startswith("At IPC 10, expert cifar100-d3-s0, the best of the 4 cells")
+    assert other.startswith(f"At IPC 10, expert {OTHER}, the best of the 4 cells")
+    maps = [texts_of(picture) for picture in finding.pictures]
+    own = [100 * SOFT[10, epoch] + 0.2 for epoch in (4, 13)]  # 0.2: the mean over three seeds
+    assert [sorted(map(float, inside)) for inside, _ in maps] == [
+        pytest.approx([15.6, 16.5, *own]),
+        pytest.approx([25.6, 26.5, *(each + 10 for each in own)]),
+    ]
+    assert f"expert {OTHER}" in maps[1][1]
+
+
+def test_students_of_one_place_are_told_apart_in_the_split_of_variance():
+    records = [*plain(), *grid({(10, 13): SOFT[10, 13]}, cell={"expert": OTHER})]
+    for expert, accuracy in ("cifar100-d3-s0", 0.30), (OTHER, 0.40):
+        records += grid(
+            {(10, 13): accuracy}, cell={"expert": expert}, student=student(model="resnet18")
+        )
+    finding = found_by("robustness", records)
+    rows = rows_of(finding, "variance_split")
+    assert {row["student.model"] for row in rows} == {"convnet-d3", "resnet18"}
+    assert "student model" in finding.tables[0].view.columns
+    (picture,) = finding.pictures
+    # The experts of the main students do not differ, those of the other ones by ten points.
+    assert bars_of(picture)["IPC 10, epoch 13"][0] < 1
+    assert "1 of 2 cells, of the main students" in texts_of(picture)[1]
+
+
+def test_cells_beyond_those_drawn_of_the_split_of_variance_are_said_to_be():
+    cells = {(ipc, epoch): 0.1 for ipc in (1, 5, 10, 50) for epoch in (4, 13, 41)}
+    records = [r for name in ("a", "b") for r in grid(cells, cell={"expert": name})]
+    (picture,) = found_by("robustness", records).pictures
+    assert len(bars_of(picture)) == 8
+    assert "8 of 12 cells" in texts_of(picture)[1]
+
+
+def test_every_expert_epoch_of_a_class_taken_away_has_its_bars():
+    def scored(epoch, on_it, **cell):
+        kept = [0.3] * CLASSES
+        kept[7] = on_it
+        return [trial(10, epoch, 0.2, seed=seed, per_class=kept, cell=cell) for seed in (0, 1, 2)]
+
+    records = [
+        *scored(4, 0.5),
+        *scored(13, 0.6),
+        *scored(4, 0.1, selection="drop-class:7"),
+        *scored(13, 0.2, selection="drop-class:7"),
+        *scored(13, 0.9, expert=OTHER),
+        *scored(13, 0.8, selection="drop-class:7", expert=OTHER),
+        *scored(None, 0.0, selection="drop-class:7"),
+    ]
+    (picture,) = found_by("zero-shot", records).pictures
+    assert bars_of(picture) == {
+        "class 7, epoch 4": pytest.approx([50, 10, 0]),
+        "class 7, epoch 13": pytest.approx([60, 20, 0]),
+    }
+    under = texts_of(picture)[1]
+    assert "over n = 3 runs" in under
+    assert "the table has further cells" in under
+
+
+def without(records, *splits):
+    """The same trials of a dataset that lacks these splits."""
+    for record in records:
+        result = record["result"]
+        for name in ("final", "selected"):
+            result[name] = {**result[name], **dict.fromkeys(splits)}
+        if "test" in splits:
+            result["max_on_test"] = None
+    return records
+
+
+@pytest.mark.parametrize("splits", [["test"], ["test", "validation"]])
+def test_every_picture_draws_whatever_was_not_measured(splits):
+    of = ("final", "validation") if splits == ["test"] else ("final", "test")
+    nowhere = {"final": (), "selected": (), "max_on_test": ()}
+    results = results_of(without(everything(), *splits), name="flowers")
+    found = run_experiments(evidence_of(results, of, evaluated=(evaluation(accuracies=nowhere),)))
+    for experiment, finding in found:
+        for picture in finding.pictures:
+            FigureCanvasAgg(picture.draw()).draw()
+        if experiment.name in ("baseline", *(["temperature"] if len(splits) > 1 else [])):
+            assert not finding.pictures
