@@ -38,6 +38,10 @@ def _has_choice(panel: Panel, of: Of) -> bool:
     return any(len(figures.epochs_measured(panel, ipc, *of)) > 1 for ipc in panel.ipcs)
 
 
+def _has_levels(panel: Panel) -> bool:
+    return any(panel.cell(ipc, None) and panel.soft_cells(ipc) for ipc in panel.ipcs)
+
+
 def _has_several_ipcs(panel: Panel, of: Of) -> bool:
     measured = {ipc for (ipc, _), cell in panel.cells.items() if cell.summary(*of)}
     return len(measured) > 1 or not _has_choice(panel, of)
@@ -59,7 +63,7 @@ _DRAWINGS = (
         caption=lambda panel: (
             "Accuracy over the expert epoch, a line per IPC, with 95 % intervals. A ring marks "
             "the best expert epoch, as the main table has it."
-            + (" Dashed: hard labels of the same IPC." if panel.has_hard else "")
+            + (" Dashed: hard labels of the same IPC." if _has_levels(panel) else "")
         ),
         about="best epoch",
         draw=lambda panel, dataset, of: figures.over_expert_epoch(panel, dataset, *of),

@@ -140,14 +140,16 @@ def over_expert_epoch(
     """Accuracy over the expert epoch: one line per IPC (gid "ipc-N"), its best epoch ringed.
 
     The ring (gid "best-ipc-N") is at the epoch that the main table chose, which is not always the
-    top of the line; the dashed level (gid "hard-ipc-N") is that of hard labels. Bars are 95 %
-    intervals: whether epochs differ is what this figure is asked.
+    top of the line; the dashed level (gid "hard-ipc-N") is that of hard labels. An IPC without a
+    line has no level either, which would pass for another's. Bars are 95 % intervals: whether
+    epochs differ is what this figure is asked.
     """
     with house_style():
         figure, axes = canvas(dataset, panel, measure, split, "soft labels by IPC", bars="interval")
-        ends, chosen_on = [], set()
-        shades = colours(len(panel.ipcs))
-        for number, ipc in enumerate(panel.ipcs):
+        ends, chosen_on, has_level = [], set(), False
+        ipcs = [ipc for ipc in panel.ipcs if epochs_measured(panel, ipc, measure, split)]
+        shades = colours(len(ipcs))
+        for number, ipc in enumerate(ipcs):
             colour = shades[number]
             cells = panel.soft_cells(ipc)
             ends += draw_line(
@@ -180,6 +182,7 @@ def over_expert_epoch(
             hard = panel.cell(ipc, None)
             level = hard.summary(measure, split) if hard else None
             if level:
+                has_level = True
                 axes.axhline(
                     100 * level.mean,
                     color=colour,
@@ -188,12 +191,12 @@ def over_expert_epoch(
                     zorder=2,
                     gid=f"hard-ipc-{ipc}",
                 )
-        drawn = sorted({e for i in panel.ipcs for e in epochs_measured(panel, i, measure, split)})
+        drawn = sorted({e for i in ipcs for e in epochs_measured(panel, i, measure, split)})
         axes.set_xscale(**epoch_scale(drawn))
         axes.set_ylim(bottom=0)
         set_ticks(axes, drawn)
         axes.set_xlabel("expert epoch")
-        _draw_key(figure, panel.has_hard, sorted(chosen_on))
+        _draw_key(figure, has_level, sorted(chosen_on))
         label_ends(axes, ends)
     return figure
 

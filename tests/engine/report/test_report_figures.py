@@ -51,6 +51,15 @@ def test_over_expert_epoch_there_is_one_line_per_ipc_with_its_best_ringed():
     assert list(found["ipc-1"].get_xdata()) == [0, 5, 13]
 
 
+def test_hard_labels_without_a_soft_line_of_their_ipc_have_no_level():
+    soft = {(i, e): 0.01 * e for i in (1, 10) for e in (5, 13)}
+    figure = figures.over_expert_epoch(panel_of({**soft, (10, None): 0.1, (50, None): 0.3}), "d")
+    assert {gid for gid in lines(figure) if gid.startswith("hard")} == {"hard-ipc-10"}
+    figure = figures.over_expert_epoch(panel_of({**soft, (50, None): 0.3}), "d")
+    (key,) = figure.legends
+    assert "hard labels" not in [text.get_text() for text in key.get_texts()]
+
+
 def test_where_every_ipc_has_an_epoch_of_its_own_one_line_names_them():
     figure = figures.over_ipc(panel_of({(1, 13): 0.1, (10, 36): 0.2, (50, 125): 0.3}), "d")
     found = lines(figure)
