@@ -159,7 +159,10 @@ class Draft:
         return padded and all(block in self.done for block in blocks)
 
     def finish(self) -> None:
-        """Makes the chunk visible: fsync, rename, record; then forgets the draft."""
+        """Makes the chunk visible: fsync, rename, record; then removes the draft's files.
+
+        `done` stays: whoever asks meanwhile must not be offered its blocks again.
+        """
         files = {}
         for array in self.geometry.arrays:
             partial, final = self.partial_path(array), self.final_path(array)
@@ -185,15 +188,19 @@ class Draft:
                 error=CodecError.joined(each.error for each in self.done.values() if each.error),
             ),
         )
-        self.discard()
+        self._remove_files()
 
     def discard(self) -> None:
-        """Removes journal and partial files; the journal first, as it speaks for the files."""
+        """Forgets what is written, and removes it."""
+        self._remove_files()
+        self.done = {}
+
+    def _remove_files(self) -> None:
+        """Journal and partial files; the journal first, as it speaks for the files."""
         self.journal.unlink(missing_ok=True)
         self.journal.with_name(self.journal.name + ".tmp").unlink(missing_ok=True)
         for array in self.geometry.arrays:
             self.partial_path(array).unlink(missing_ok=True)
-        self.done = {}
 
     def _header(self) -> dict[str, Any]:
         return {

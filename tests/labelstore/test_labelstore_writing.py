@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 import tracemalloc
 
 import labelstore_cases as cases
@@ -111,6 +112,30 @@ def test_a_block_that_the_journal_claims_but_the_disk_lost_is_done_again(whole, 
         assert next(writer.missing_blocks()) == (700, 1_400, (1, 4))
     cases.fill(view)
     assert cases.bytes_of(tmp_path / "labels.zarr") == whole
+
+
+def test_a_block_from_before_a_kill_is_not_asked_for_again_once_its_chunk_is_whole(tmp_path):
+    view, logits = cases.new_view(tmp_path / "labels.zarr"), cases.logits_of(1)
+    chunk = view.folder / "logits/.writing/00000"
+    with view.writer([1], cases.CHECKPOINTS, block_rows=700) as writer:
+        writer.write(1, 1_400, logits[1_400:2_048], cases.LABELS[1_400:2_048])
+    asked = []
+    with view.writer([1], cases.CHECKPOINTS, block_rows=700) as writer:
+        for start, stop, _ in writer.missing_blocks():
+            asked.append((start, stop))
+            writer.write(1, start, logits[start:stop], cases.LABELS[start:stop])
+            while start == 700 and (chunk / "0001.journal").exists():
+                time.sleep(0.001)  # the chunk is whole, and another thread makes it durable
+            time.sleep(0.05)
+    assert asked[:3] == [(0, 700), (700, 1_400), (2_048, 2_748)]
+
+
+def test_a_writer_keeps_nothing_of_chunks_that_are_finished(tmp_path):
+    view = cases.new_view(tmp_path / "labels.zarr")
+    with view.writer([1], cases.CHECKPOINTS, block_rows=700) as writer:
+        for start, stop, _ in writer.missing_blocks():
+            writer.write(1, start, cases.logits_of(1)[start:stop], cases.LABELS[start:stop])
+    assert not writer._handed_over
 
 
 def test_a_resume_with_another_block_size_still_gives_the_same_bytes(whole, tmp_path):
