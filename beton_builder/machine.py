@@ -15,6 +15,10 @@ from pathlib import Path
 
 ROOT = Path("/")
 
+CORES_OF_ALL = "BETON_CORES_OF_ALL"
+"""Variable in which a program that binds a process to some of its cores tells it how many it has.
+"""
+
 
 def usable_cores(root: Path = ROOT) -> int:
     """How many threads can run at once: cores that may be run on, cut to the CPU quota, rounded up.
@@ -23,6 +27,11 @@ def usable_cores(root: Path = ROOT) -> int:
     """
     allowed, quota = len(allowed_cores()), cpu_quota(root)
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def machine_cores() -> int:
+    """Usable cores of the whole program, where it has bound this process to a share of them."""
+    return int(os.environ.get(CORES_OF_ALL) or usable_cores())
 
 
 def allowed_cores() -> list[int]:

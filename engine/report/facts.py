@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -71,7 +72,10 @@ def _student(fixed: Mapping[str, Value]) -> str:
 
 def _hardware(environment: Mapping[str, Value]) -> str:
     threads = environment.get("threads")
-    parts = [_named(environment, "machine"), _named(environment, "device")]
+    machine = _named(environment, "machine")
+    if "engine" not in environment:  # those records counted the cores of a worker, not all
+        machine = re.sub(r", \d+ cores$", "", machine)
+    parts = [machine, _named(environment, "device")]
     noun = "thread" if threads == 1 else "threads"
     return ", ".join(part for part in [*parts, f"{threads} {noun}" if threads else ""] if part)
 

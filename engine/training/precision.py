@@ -5,6 +5,7 @@ Everything here is probed once a process and recorded with the results it influe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -12,12 +13,13 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from beton_builder.machine import allowed_cores, usable_cores
+from beton_builder.machine import allowed_cores, machine_cores, usable_cores
 from engine.errors import ConfigurationError
 from engine.training.compiler import compiler_fault
 
@@ -43,7 +45,18 @@ class Arithmetic:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "machine": machine_name(),
+            **_versions(),
         }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Of the packages, besides torch, that results come from."""
+    found = {}
+    for name, package in (("numpy", "numpy"), ("timm", "timm"), ("engine", "softlabel-engine")):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(package)
+    return found
 
 
 def choose_arithmetic(precision: str = "auto", compiled: bool = True) -> Arithmetic:
@@ -160,4 +173,4 @@ def machine_name() -> str:
             name = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{name}, {usable_cores()} cores"
+    return f"{name}, {machine_cores()} cores"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,8 @@ def _surroundings(record: Mapping[str, Any]) -> tuple[list[str], list[str], list
         threads=torch_threads(),
         reason=reason,
     ).describe()
+    if "engine" not in then:  # those records counted the cores of a worker, not the machine's
+        then, now = _without_cores(then), _without_cores(now)
     differing = {key for key in now if key in then and then[key] != now[key]}
     variables, options = [], []
     if "threads" in differing:
@@ -289,3 +292,10 @@ def _surroundings(record: Mapping[str, Any]) -> tuple[list[str], list[str], list
     if then and record["student"].get("precision") == "auto":
         left.append(f"precision {precision} (auto measures which anew)")
     return variables, options, left
+
+
+def _without_cores(environment: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: re.sub(r", \d+ cores$", "", value) if key == "machine" else value
+        for key, value in environment.items()
+    }

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from beton_builder.machine import CORES_OF_ALL, machine_cores
 from engine.sweep.executors import worker as worker_script
 from engine.sweep.executors.worker import FRAME, SAY_WHERE, THREAD_VARIABLES, frame
 
@@ -58,6 +59,7 @@ class WorkerProcess:
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        environment[CORES_OF_ALL] = str(machine_cores())
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(device)
         with theirs:

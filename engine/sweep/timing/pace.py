@@ -32,7 +32,6 @@ from engine.sweep.timing.step_kinds import (
 )
 from engine.training.evaluate import EVALUATION_BATCH
 from engine.training.launch import Progress, no_progress
-from engine.training.precision import machine_name
 
 MOST_MEASURED = 4
 """Kinds of steps that are measured; each costs its seconds and a compilation."""
@@ -202,7 +201,7 @@ def measure_pace(
         trial_seconds=max(record["trial_seconds"] for record in records),
         worker_bytes=max(record["peak_bytes"] for record in records),
         core_share=min(record["core_share"] for record in records),
-        environment=records[0]["environment"] | {"machine": machine_name()},
+        environment=records[0]["environment"],
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beton_builder.machine import machine_cores
 from engine.errors import MismatchError
 
 
@@ -82,6 +83,7 @@ class FakeRunner:
                 "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
                 "omp": os.environ.get("OMP_NUM_THREADS"),
                 "cores": sorted(os.sched_getaffinity(0)),
+                "machine_cores": machine_cores(),
                 "torch": "torch" in sys.modules,
             },
         }

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from engine.sweep.answers.rerun import _changes, rerun_arguments
 from engine.sweep.ledger import Ledger
 from engine.sweep.planning.grid import Grid, load_grids
 from engine.training import StudentRecipe
-from engine.training.precision import can_compile
+from engine.training.precision import can_compile, machine_name
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -258,6 +259,25 @@ def test_what_no_variable_can_make_as_it_was_is_said(tmp_path: Path) -> None:
     (note,) = (each for each in explained["notes"] if "same bytes" in each)
     assert "compiled True (here False), torch 1.0 (here" in note
     assert "precision fp32 (auto measures which anew)" in note
+
+
+def test_the_machine_is_another_only_where_it_is(tmp_path: Path) -> None:
+    name = machine_name()
+    processor = name.rpartition(", ")[0]
+
+    def complaints(engine_too: bool, machine: str) -> list[str]:
+        record = trial_record(seed=len(list(tmp_path.iterdir())))
+        versions = {"engine": version("softlabel-engine")} if engine_too else {}
+        record["environment"] = {**versions, "machine": machine}
+        folder = write_sweep(tmp_path / record["id"], [record])
+        notes = engine.explain_trial(folder, record["id"])["notes"]
+        return [each for each in notes if "same bytes" in each]
+
+    assert complaints(True, name) == []
+    assert len(complaints(True, f"{processor}, 9999 cores")) == 1
+    # Records without our version counted the cores that a worker was bound to.
+    assert complaints(False, f"{processor}, 9999 cores") == []
+    assert len(complaints(False, "another processor, 9999 cores")) == 1
 
 
 def test_the_command_brings_back_threads_and_eager_steps(

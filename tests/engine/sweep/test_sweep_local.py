@@ -15,6 +15,7 @@ import pytest
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
 from sweep_process import attempts_in, children_of, records_in
 
+from beton_builder.machine import usable_cores
 from engine.errors import ArtefactError, MismatchError, RankError
 from engine.sweep.executors.local import run_local
 
@@ -226,6 +227,7 @@ def test_threads_are_limited_before_anything_is_imported_and_cores_are_not_share
     assert not any(r["where"]["torch"] for r in records.values())
     assert all(len(place) == 1 for place in places.values())
     assert len(set(places.values())) == len(places)
+    assert {r["where"]["machine_cores"] for r in records.values()} == {usable_cores()}
 
 
 def test_events_tell_of_every_trial(run) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
 
 import engine
@@ -90,3 +93,10 @@ def test_torch_compiles_as_many_files_at_once_as_the_quota_lets_run():
         check=True,
     )
     assert done.stdout == "3\n"
+
+
+def test_what_is_recorded_names_the_software_that_results_come_from():
+    recorded = choose_arithmetic("fp32", compiled=False).describe()
+    assert recorded["torch"] == torch.__version__
+    assert (recorded["numpy"], recorded["timm"]) == (np.__version__, timm.__version__)
+    assert recorded["engine"] == version("softlabel-engine")
