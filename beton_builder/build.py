@@ -70,7 +70,7 @@ def build_beton(
     made from something else.
 
     Returns plain values: "status" ("built", "finished already" or "planned"), id, splits with
-    samples, bytes and skipped, … Building again from the same source and options is
+    samples, bytes and skipped, "largest_ipc", … Building again from the same source and options is
     "finished already".
     Raises BadOption, SourceNotFound, BadSource, DamagedSource, DatasetExists, OutputUnusable,
     NoSpace, WorkerDied; `out` is then as it was before.
@@ -263,6 +263,7 @@ def _summary(out: Path, content: Manifest) -> dict[str, Any]:
             for name in manifests.split_names(content)
         },
         "validation": len(content["validation"]["indices"]),
+        "largest_ipc": open_dataset(out).largest_ipc,
         "skipped": sum(map(len, content["skipped"].values())),
         "ignored": content["ignored"]["count"],
         "bytes": sum(file_sizes(content).values()),

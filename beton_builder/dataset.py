@@ -53,6 +53,13 @@ class Dataset:
         return len(self.classes)
 
     @property
+    def largest_ipc(self) -> int:
+        """Images that students can be given of every class: of the smallest, less validation's."""
+        with self.split("train") as train:
+            labels = np.delete(np.asarray(train.labels), self.validation_indices)
+        return int(np.bincount(labels, minlength=self.num_classes).min())
+
+    @property
     def whitening_id(self) -> str | None:
         """What identifies the whitening of normalised images; None where there is none."""
         entry = self.manifest.get("whitening")
@@ -173,6 +180,7 @@ def dataset_info(path: str | Path) -> dict[str, Any]:
         **({"whitening": content["whitening"]} if "whitening" in content else {}),
         "splits": {name: content["splits"][name] for name in dataset.splits},
         "validation": len(dataset.validation_indices),
+        "largest_ipc": dataset.largest_ipc,
         "skipped": {name: len(items) for name, items in content["skipped"].items()},
         "bytes": sum(file_sizes(content).values()),
         "options": content["options"],

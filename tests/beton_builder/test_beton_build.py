@@ -106,6 +106,16 @@ def test_the_dataset_object_has_what_others_rely_on(tmp_path: Path) -> None:
     assert json.loads(json.dumps(info))["splits"]["train"]["num_samples"] == 300
 
 
+def test_the_smallest_class_less_its_validation_images_bounds_ipc(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1, 2], [40, 25, 60])
+    write_idx(tmp_path / "source", some_pixels(125, 5, 4, 1, seed=1)[..., 0], labels)
+    built = build_beton(tmp_path / "source", tmp_path / "out")
+    kept = np.delete(labels, open_dataset(tmp_path / "out").validation_indices)
+    assert built["largest_ipc"] == (kept == 1).sum() == 23
+    assert build_beton(tmp_path / "source", tmp_path / "out")["largest_ipc"] == 23
+    assert dataset_info(tmp_path / "out")["largest_ipc"] == 23
+
+
 def test_the_id_depends_on_content_alone(tmp_path: Path) -> None:
     first = small_idx(tmp_path / "a")
     shutil.copytree(first, tmp_path / "elsewhere/b", copy_function=shutil.copyfile)
