@@ -71,7 +71,16 @@ def initial_logits(
     labels: npt.NDArray[np.int64],
     num_classes: int,
 ) -> npt.NDArray[np.float32]:
-    """Logits (n, k) whose softmax is uniform, or smoothed one-hot."""
+    """Logits (n, k) whose softmax is uniform, or smoothed one-hot.
+
+    Raises:
+        UsageError: there is one class, whose labels are all alike.
+    """
+    if num_classes < 2:
+        raise UsageError(
+            f"labels are learned of two classes or more, and this dataset has {num_classes}: give "
+            "another --data"
+        )
     if recipe.initial == "uniform":
         return np.zeros((len(labels), num_classes), np.float32)
     others = recipe.smoothing / (num_classes - 1)

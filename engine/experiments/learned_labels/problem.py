@@ -34,8 +34,9 @@ from engine.training.step import Normaliser
 
 @dataclass(frozen=True, kw_only=True)
 class OuterStep:
-    """loss: of the trained student on real images. gradient_nk: by the logits. start: how many
-    steps of its training came before the differentiated ones."""
+    """loss: of the trained student on real images, any that students may see, those whose labels
+    are learned among them. gradient_nk: by the logits. start: how many steps of its training came
+    before the differentiated ones."""
 
     loss: float
     gradient_nk: Tensor

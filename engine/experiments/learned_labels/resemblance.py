@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 import labelstore
 from engine.errors import ArtefactError
 from engine.experiments.learned_labels.folder import COMPARISON, open_folder
-from engine.experiments.learned_labels.reading import entropy_of, read_learned
+from engine.experiments.learned_labels.reading import Learned, entropy_of, read_learned
 from engine.records import sole_writer, write_record
 
 LEAST = 1e-26  # a probability of 0, which truncated labels have, counts as this in a divergence
@@ -72,11 +72,13 @@ def class_similarity(
     ``counts``: how often each image counts, once by default. Classes without an image have zeros.
     """
     k = probabilities_nk.shape[1]
-    members_kn = (np.arange(k)[:, None] == labels).astype(np.float64)
-    if counts is not None:
-        members_kn *= counts
-    per_class = members_kn.sum(axis=1)
-    means: Floats = members_kn @ probabilities_nk / np.maximum(per_class, 1)[:, None]
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    weights = np.ones(len(labels)) if counts is None else counts[order].astype(np.float64)
+    sums = np.add.reduceat(probabilities_nk[order] * weights[:, None], starts, axis=0)
+    per_class = np.add.reduceat(weights, starts)
+    means: Floats = np.zeros((k, k))
+    means[present] = sums / np.maximum(per_class, 1)[:, None]
     np.fill_diagonal(means, 0)
     return means
 
@@ -115,8 +117,8 @@ def compare_labels(
     draws_rn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
     values: dict[str, list[float]] = {name: [] for name in LIKENESS}
     drawn: dict[str, list[Floats]] = {name: [] for name in LIKENESS}
-    learned_kk = [class_similarity(learned_nk, labels, counts) for counts in (None, *draws_rn)]
-    for epoch in epochs:
+    cosines_re = _similarity_cosines(expert_enk, learned_nk, labels, draws_rn)
+    for place, epoch in enumerate(epochs):
         expert_nk = expert_enk[epoch]
         of_images = {
             "rank_correlation": rank_correlations(expert_nk, learned_nk, labels),
@@ -129,12 +131,8 @@ def compare_labels(
             with np.errstate(invalid="ignore", divide="ignore"):
                 drawn[name].append(draws_rn[:, known] @ per_image[known] / weights)
             values[name].append(float(per_image[known].mean()) if known.any() else float("nan"))
-        cosines = [
-            cosine(class_similarity(expert_nk, labels, counts), learned)
-            for counts, learned in zip((None, *draws_rn), learned_kk, strict=True)
-        ]
-        values["similarity_cosine"].append(cosines[0])
-        drawn["similarity_cosine"].append(np.array(cosines[1:]))
+        values["similarity_cosine"].append(float(cosines_re[0, place]))
+        drawn["similarity_cosine"].append(cosines_re[1:, place])
     learned_entropy = float(entropy_of(learned_nk).mean())
     table = [
         {
@@ -151,6 +149,25 @@ def compare_labels(
         for name in LIKENESS
     ]
     return {"table": table, "best": best}
+
+
+def _similarity_cosines(
+    expert_enk: Mapping[int, Probabilities],
+    learned_nk: Probabilities,
+    labels: npt.NDArray[np.int64],
+    draws_rn: npt.NDArray[np.int64],
+) -> Floats:
+    """Cosine of learned and expert class similarity: a row for all images, then one a draw."""
+    rows = []
+    for counts in (None, *draws_rn):  # one draw's matrices (k, k) at a time
+        learned_kk = class_similarity(learned_nk, labels, counts)
+        rows.append(
+            [
+                cosine(class_similarity(expert_enk[epoch], labels, counts), learned_kk)
+                for epoch in sorted(expert_enk)
+            ]
+        )
+    return np.array(rows)
 
 
 def _known(value: float) -> float | None:
@@ -186,6 +203,8 @@ def compare_with_expert(
 ) -> dict[str, Any]:
     """Compare learned labels with every epoch that a store has of an expert; keeps the result.
 
+    The same comparison is not made twice.
+
     Args:
         learned: a finished folder of `learn_labels`; its ``comparison.json`` is written.
         store: a label store of the same dataset.
@@ -206,31 +225,25 @@ def compare_with_expert(
             f"{store} has no complete epoch of {view.expert}: finish it with "
             f"`{view.dump_command([1])}`"
         )
-    found = compare_labels(
-        {epoch: view.probabilities(epoch, of.ids) for epoch in view.epochs},
-        of.probabilities_nk,
-        of.labels,
-        seed=seed,
-        resamples=resamples,
-    )
-    for row in found["table"]:
-        row["expert_test_accuracy"] = view.about(row["epoch"]).get("test_accuracy")
-    entry = {
+    about = {
         "expert": view.expert,
         "view": view.name,
         "view_id": view.id,
+        "codec": view.codec,
         "checkpoints": {str(epoch): view.checkpoint_id(epoch) for epoch in view.epochs},
         "ipc": of.ipc,
         "images": len(of.ids),
         "step": of.step,
         "bootstrap": {"seed": seed, "resamples": resamples, "over": "images"},
-        **found,
     }
-    with sole_writer(path):
-        folder = open_folder(path)
-        others = [e for e in folder.comparisons() if e["view_id"] != view.id]
-        record = {"id": folder.id, "comparisons": [*others, entry]}
-        write_record(path / COMPARISON, record)
+    found = next((e for e in of.comparisons if {**e, **about} == e), None)
+    if found is None:
+        found = _compared(of, view, seed=seed, resamples=resamples)
+        with sole_writer(path):
+            folder = open_folder(path)
+            others = [e for e in folder.comparisons() if e["view_id"] != view.id]
+            record = {"id": folder.id, "comparisons": [*others, about | found]}
+            write_record(path / COMPARISON, record)
     shown = [{k: v for k, v in row.items() if k != "intervals"} for row in found["table"]]
     return {
         "learned": str(path),
@@ -239,3 +252,18 @@ def compare_with_expert(
         "table": shown,
         "best_matching_epoch": found["best"],
     }
+
+
+def _compared(
+    learned: Learned, view: labelstore.LabelView, *, seed: int, resamples: int
+) -> dict[str, Any]:
+    found = compare_labels(
+        {epoch: view.probabilities(epoch, learned.ids) for epoch in view.epochs},
+        learned.probabilities_nk,
+        learned.labels,
+        seed=seed,
+        resamples=resamples,
+    )
+    for row in found["table"]:
+        row["expert_test_accuracy"] = view.about(row["epoch"]).get("test_accuracy")
+    return found

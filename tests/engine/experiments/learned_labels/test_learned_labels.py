@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from engine.errors import (
 )
 from engine.experiments import hard_targets, select_random
 from engine.experiments.learned_labels import folder as learned_folder
+from engine.experiments.learned_labels import resemblance
 from engine.experiments.learned_labels.recipe import LearnedRecipe
 from engine.records import write_record
 
@@ -274,6 +276,16 @@ def test_bad_options_leave_nothing_behind(
     assert not (tmp_path / "labels").exists()
 
 
+def test_one_class_has_no_labels_to_learn(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(small_data.parent / "source/train/ant", tmp_path / "source/train/ant")
+    beton_builder.build_beton(tmp_path / "source", tmp_path / "data", workers=1)
+    command = ["learn-labels", "--data", tmp_path / "data", "--out", tmp_path / "labels"]
+    assert main([*map(str, command), "--model", MODEL, "--ipc", "2"]) == 2
+    assert "two classes or more, and this dataset has 1" in capsys.readouterr().err
+
+
 def test_only_labels_begun_with_an_experts_know_of_one(
     small_data: Path, small_store: Path, learned: Path, tmp_path: Path
 ) -> None:
@@ -292,7 +304,7 @@ def test_only_labels_begun_with_an_experts_know_of_one(
 
 
 def test_the_epoch_that_labels_began_with_is_the_most_alike(
-    small_data: Path, small_store: Path, tmp_path: Path
+    small_data: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "labels"
     options = {"initial": "expert", "labels": small_store, "expert_epoch": 2}
@@ -304,6 +316,10 @@ def test_the_epoch_that_labels_began_with_is_the_most_alike(
     # Of three classes two are not true: their order is the same in other epochs too.
     assert result["table"][2]["rank_correlation"] == 1
     (comparison,) = engine.read_learned(out).comparisons
+    with monkeypatch.context() as patch:
+        patch.setattr(resemblance, "compare_labels", None)  # the same is not compared twice
+        again = learn(small_data, out, steps=0, compare=small_store, **options)
+    assert again == {**result, "status": "finished already"}
     assert comparison["ipc"] == 2
     assert comparison["step"] == 0
     assert engine.verify_learned(out)["ok"]
