@@ -32,7 +32,10 @@ class Step:
 
 @dataclass(frozen=True)
 class LabelTransform:
-    """A composition of transforms in its one spelling: equal functions of labels compare equal.
+    """A composition of transforms in one spelling, which is part of a trial's id.
+
+    What is spelt alike compares equal; ``generated:1`` and ``hard``, or ``smoothing:0`` and
+    ``soft``, give equal labels and stay two.
 
     Made by :func:`parse_label_transform`. ``soft`` is left out wherever something else remains, and
     what stands before a transform that needs no expert has no influence and is left out too.
