@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.analysis.statistics import Summary, difference, summarise
 from engine.analysis.trials import Seeds
 from engine.report import numbers
-from engine.report.entries import Entry, Table, accuracy_entry
+from engine.report.entries import Entry, Table, accuracy_entry, missing_entry
 from engine.report.experiments.comparison import difference_entry
 from engine.report.experiments.conditions import Condition, subset_of
 from engine.report.experiments.evidence import Evidence
@@ -37,12 +37,13 @@ def published_table(
     for ipc in ipcs:
         own, others = soft.get(ipc), hard.get(ipc)
         honest = best.get(ipc)
+        outstanding = evidence.some_soft(ipc)
         row = [
             Entry(text=str(ipc)),
-            _or_missing(honest, "final"),
-            _or_missing(own, OURS),
-            Entry(text=str(own.epoch) if own else numbers.NOT_ASKED, style="" if own else "muted"),
-            _or_missing(others, OURS),
+            _or_missing(honest or outstanding, "final"),
+            _or_missing(own or outstanding, OURS),
+            Entry(text=str(own.epoch)) if own else _or_missing(outstanding, OURS),
+            _or_missing(others or evidence.plain_hard(ipc), OURS),
         ]
         line: Row = {"ipc": ipc}
         for prefix, condition in ("soft", own), ("hard", others):
@@ -107,7 +108,7 @@ def _less(own: Summary | None, published: float) -> str:
 
 def _or_missing(condition: Condition | None, measure: str) -> Entry:
     if condition is None:
-        return Entry(text=numbers.NOT_ASKED, title="not asked for", style="muted")
+        return missing_entry(None)
     return accuracy_entry(condition.cell, measure, best=True)
 
 

@@ -42,6 +42,7 @@ def compared(
     settings = list(dict.fromkeys(name for each in series for name in each.settings))
     rows: list[tuple[Entry, ...]] = []
     flat: list[Row] = []
+    told: list[Condition] = []
     for each in series:
         settings_of = (
             *(Entry(text=numbers.setting_value(each.settings.get(n))) for n in settings),
@@ -60,6 +61,7 @@ def compared(
             fields = _fields(evidence, text, condition, soft, hard)
             rows.append((*first, *settings_of, *fields))
             flat.append(_row(each, heading, text, condition, soft, hard, evidence.of))
+            told.append(condition)
     has_hard = any(each.hard is not None for each in series)
     return NumberTable(
         name=name,
@@ -86,7 +88,7 @@ def compared(
             rows=tuple(rows),
             legend=(
                 *legend,
-                plus_minus_legend(cells_of(v.condition for e in series for v in e.variants)),
+                plus_minus_legend(cells_of(told)),
                 "Differences in percentage points over runs of equal seeds, each with its own 95 % "
                 "interval (Student’s t): of many, one in twenty misses"
                 + ("." if has_hard else "; no hard labels of the same IPC and student were run."),

@@ -138,6 +138,13 @@ class Evidence:
             if self.is_plain(each, but=("selection",)) and each.axes["selection"] == selection
         ]
 
+    def some_soft(self, ipc: int) -> Condition | None:
+        """Plain soft labels of one IPC where none was measured, to say why: preferably some that
+        ran."""
+        found = self.plain_soft(ipc)
+        ran = sorted(found, key=lambda each: (not each.is_measured, not each.cell.failed))
+        return ran[0] if ran else None
+
     def plain_hard(self, ipc: int) -> Condition | None:
         """Hard labels of one IPC's main student on the usual images."""
         student = self.main_students.get(ipc)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from engine.analysis.choice import choose_expert_epoch
 from engine.report import numbers
-from engine.report.entries import Entry, Table, accuracy_entry
+from engine.report.entries import Entry, Table, accuracy_entry, missing_entry
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
 from engine.report.experiments.evidence import Evidence
@@ -121,6 +121,13 @@ def _sentences(evidence: Evidence, known: Sequence[Condition], about: About) -> 
 def _table(evidence: Evidence, known: Sequence[Condition], about: About) -> NumberTable:
     ipcs = sorted({each.ipc for each in known})
     at = {(each.ipc, each.epoch): each for each in known}
+    experts = {each.axes.get("expert") for each in known}
+    otherwise = {
+        (ipc, each.epoch): each.cell
+        for ipc in ipcs
+        for each in evidence.plain_soft(ipc)
+        if each.axes.get("expert") in experts
+    }
     rows, flat = [], []
     for epoch in sorted({each.epoch for each in known if each.epoch is not None}):
         expert = about[epoch]
@@ -133,11 +140,12 @@ def _table(evidence: Evidence, known: Sequence[Condition], about: About) -> Numb
         for ipc in ipcs:
             condition = at.get((ipc, epoch))
             best = _best(known, ipc)
+            cell = condition.cell if condition else otherwise.get((ipc, epoch))
             row.append(
-                Entry(text=numbers.NOT_ASKED, style="muted")
-                if condition is None
+                missing_entry(None)
+                if cell is None
                 else accuracy_entry(
-                    condition.cell,
+                    cell,
                     evidence.of[0],
                     split=evidence.of[1],
                     best=best is not None and best.epoch == epoch,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from engine.analysis.trials import Seeds
 from engine.analysis.worth import Worth, worth_in_images
 from engine.report import numbers
-from engine.report.entries import Entry, Table, accuracy_entry, cell_anchor
+from engine.report.entries import Entry, Table, accuracy_entry, cell_anchor, missing_entry
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.curves import DASHES, PUBLISHED
 from engine.report.experiments.evidence import Evidence
@@ -155,14 +155,12 @@ def _table(
     for each in weighed:
         worth = each.worth
         ends = "" if not worth.has_interval else span(worth).removeprefix("95 % interval ")
-        own = hard.get(worth.ipc)
+        own = hard.get(worth.ipc) or evidence.plain_hard(worth.ipc)
         row = [
             Entry(text=str(worth.ipc)),
             Entry(text=str(each.soft.epoch)),
             accuracy_entry(each.soft.cell, measure, split=split),
-            accuracy_entry(own.cell, measure, split=split)
-            if own
-            else Entry(text=numbers.NOT_ASKED, style="muted"),
+            accuracy_entry(own.cell, measure, split=split) if own else missing_entry(None),
             Entry(text=amount(worth), style="best", anchor=cell_anchor(each.soft.cell)),
             Entry(text=ends or numbers.NOT_MEASURED, style="words"),
             Entry(text=worth.kind, style="words"),

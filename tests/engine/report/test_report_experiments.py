@@ -15,7 +15,7 @@ from report_every_experiment import (
     student,
     varied,
 )
-from report_findings import evidence, found_in, lines_of, rows_of
+from report_findings import evidence, found_by, found_in, lines_of, rows_of
 from report_synthetic_sweep import grid, trial, write_sweep
 
 from engine.analysis import parse_trial
@@ -100,6 +100,41 @@ def test_what_was_asked_for_and_did_not_run_is_a_row_that_says_so():
     texts = {row[2].text: row[4].text for row in table.view.rows}
     assert texts["2"] == "not run"
     assert texts["1"] != "not run"
+
+
+def test_what_is_outstanding_is_not_called_not_asked_for():
+    left_out = [*grid({(50, 4): 0.3, (50, 41): 0.3, (50, None): 0.3, (10, None): 0.1})]
+    left_out += grid({(5, 41): 0.2})
+    places = {(each["cell"]["ipc"], each["cell"]["expert_epoch"]) for each in left_out}
+    records = [
+        each
+        for each in plain()
+        if (each["cell"]["ipc"], each["cell"]["expert_epoch"]) not in {*places, (50, 13)}
+    ]
+    found = found_in(records, asked=[*records, *left_out])
+
+    def row(experiment, first):
+        rows = found[experiment].tables[0].view.rows
+        (texts,) = [[e.text for e in row] for row in rows if row[0].text == first]
+        return texts
+
+    assert row("baseline", "50")[1:5] == ["not run"] * 4
+    assert row("baseline", "10")[4] == "not run"
+    assert row("baseline", "100")[1:5] == ["·"] * 4
+    assert row("worth", "10")[3] == "not run"
+    # IPC 1, 5 and 10 at epoch 41.
+    assert row("expert-quality", "41")[4] == "not run"
+    assert "not run" not in (*row("expert-quality", "41")[3::2], *row("expert-quality", "13"))
+
+
+def test_the_spread_of_a_baseline_is_explained_where_every_variant_has_one_run():
+    records = [*plain(), *varied({"swap-ith:1": 0.4}, "transform", ipcs=[10], seeds=[0])]
+    (table,) = found_by("swap-ith", records).tables
+    assert any("±" in entry.text for row in table.view.rows for entry in row)
+    assert any("population standard deviation" in line for line in table.view.legend)
+    alone = [*grid({(10, 13): 0.3, (10, None): 0.1}, [0]), *records[-1:]]
+    (table,) = found_by("swap-ith", alone).tables
+    assert any("no spread is given" in line for line in table.view.legend)
 
 
 def test_a_longer_student_does_not_take_the_main_grid_apart(tmp_path):
