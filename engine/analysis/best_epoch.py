@@ -1,14 +1,14 @@
 """The best expert epoch of every IPC, how sure that is, and whether it grows with IPC.
 
-In: a panel. Out: one `BestEpoch` per IPC in which several epochs were measured, and a `Growth`. The
-sets of epochs that may be the best hold together: with 95 % probability over seeds every IPC's set
-has its truly best epoch. So where the sets of two IPCs do not overlap, that their best epochs
-differ is established at 95 %, however many IPCs there are.
+In: soft-label cells by IPC. Out: one `BestEpoch` per IPC in which several epochs were measured, and
+a `Growth`. The sets of epochs that may be the best hold together: with 95 % probability over seeds
+every IPC's set has its truly best epoch. So where the sets of two IPCs do not overlap, that their
+best epochs differ is established at 95 %, however many IPCs there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Literal
@@ -67,9 +67,14 @@ class Growth:
 
 def best_epochs(panel: Panel) -> list[BestEpoch]:
     """The best expert epoch of every IPC at which at least two were measured, by IPC."""
-    chosen = [(ipc, choose_expert_epoch(panel.soft_cells(ipc))) for ipc in panel.ipcs]
+    return best_epochs_among({ipc: panel.soft_cells(ipc) for ipc in panel.ipcs})
+
+
+def best_epochs_among(cells: Mapping[int, Sequence[Cell]]) -> list[BestEpoch]:
+    """The same of soft-label cells by IPC, each IPC's in the order of expert epochs."""
+    chosen = [(ipc, choose_expert_epoch(of)) for ipc, of in sorted(cells.items())]
     several = [(ipc, each) for ipc, each in chosen if each is not None and each.candidates > 1]
-    return [_judged(panel.soft_cells(ipc), ipc, choice, len(several)) for ipc, choice in several]
+    return [_judged(cells[ipc], ipc, choice, len(several)) for ipc, choice in several]
 
 
 def judge_growth(found: Sequence[BestEpoch]) -> Growth | None:

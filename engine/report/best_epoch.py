@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.analysis.best_epoch import BestEpoch, best_epochs, judge_growth
+from engine.analysis.best_epoch import BestEpoch, best_epochs, best_epochs_among, judge_growth
 from engine.analysis.grid import Panel
 from engine.report import numbers
 from engine.report.entries import Entry, Table, accuracy_entry
+from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.tables import Row, trial_ids
 
 MOST_NAMED = 8  # IPCs in a sentence; the table has all
@@ -104,6 +105,12 @@ def best_epoch_rows(panels: Sequence[Panel]) -> list[Row]:
     ]
 
 
+def best_epochs_of(evidence: Evidence) -> list[BestEpoch]:
+    """The best epoch of the first expert at every IPC, plain soft labels of the main student."""
+    plain = {ipc: of_first_expert(evidence.plain_soft(ipc)) for ipc in evidence.ipcs}
+    return best_epochs_among({ipc: [each.cell for each in of] for ipc, of in plain.items()})
+
+
 def growth_sentences(panel: Panel) -> list[str]:
     """Whether the best expert epoch grows with IPC, on what evidence, and what to beware of.
 
@@ -126,14 +133,16 @@ def growth_sentences(panel: Panel) -> list[str]:
     when = "So far" if owing else "In these data"
     return [
         f"{when} the best expert epoch {words[growth.direction]}.",
-        *_evidence(found),
+        *how_sure(found),
         *_caveats(found, growth.same_epochs, owing),
     ]
 
 
-def _evidence(found: Sequence[BestEpoch]) -> list[str]:
+def how_sure(found: Sequence[BestEpoch]) -> list[str]:
+    """Between which IPCs the seeds establish that the best epoch differs; nothing of one IPC."""
     growth = judge_growth(found)
-    assert growth is not None
+    if growth is None:
+        return []
     if any(each.contest.plausible is None for each in found):
         single = all(each.contest.blocks == 1 for each in found)
         lack = "Every cell has one run" if single else "Some epochs share fewer than two seeds"
@@ -144,14 +153,7 @@ def _evidence(found: Sequence[BestEpoch]) -> list[str]:
         if pairs:
             # The widest apart says most; the others follow from the table.
             small, large = max(pairs, key=lambda pair: pair[1] / pair[0])
-            spans = [
-                f"at IPC {ipc} only {_epochs(by_ipc[ipc])} may be the best"
-                for ipc in (small, large)
-            ]
-            sentences.append(
-                f"The seeds establish a {word} from IPC {small} to IPC {large} at 95 %: "
-                f"{', '.join(spans)}."
-            )
+            sentences.append(established(by_ipc[small], by_ipc[large], word))
     if not sentences:
         seeds = sorted({each.contest.blocks for each in found})
         count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -160,6 +162,15 @@ def _evidence(found: Sequence[BestEpoch]) -> list[str]:
             "(at 95 %)."
         )
     return sentences
+
+
+def established(small: BestEpoch, large: BestEpoch, word: str) -> str:
+    """That the best epoch of the larger IPC is surely another one: a rise, or a fall."""
+    spans = [f"at IPC {e.ipc} only {plausible_epochs(e)} may be the best" for e in (small, large)]
+    return (
+        f"The seeds establish a {word} from IPC {small.ipc} to IPC {large.ipc} at 95 %: "
+        f"{', '.join(spans)}."
+    )
 
 
 def _caveats(found: Sequence[BestEpoch], same_epochs: bool, owing: Sequence[int]) -> list[str]:
@@ -199,7 +210,8 @@ def _ipcs(ipcs: Sequence[int]) -> str:
     return f"IPC {numbers.listed([str(ipc) for ipc in ipcs])}"
 
 
-def _epochs(each: BestEpoch) -> str:
+def plausible_epochs(each: BestEpoch) -> str:
+    """ "epochs 4–7, 15": those that can't be ruled out as the best."""
     plausible = each.contest.plausible or ()
     noun = "epoch" if len(plausible) == 1 else "epochs"
     return f"{noun} {epoch_spans(plausible, each.compared)}"

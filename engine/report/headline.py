@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.analysis.cells import Cell
 from engine.analysis.grid import Panel
 from engine.report import numbers
-from engine.report.best_epoch import growth_sentences
+from engine.report.best_epoch import best_epochs_of, how_sure
 from engine.report.entries import cell_anchor
 from engine.report.experiments import worth
 from engine.report.experiments.evidence import Evidence
@@ -51,28 +51,21 @@ def _worth(evidence: Evidence) -> list[Card]:
 
 
 def _best_epochs(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
-    found = [
-        (ipc, choice)
-        for ipc in evidence.ipcs
-        if (best := evidence.best_soft(ipc)) and (choice := best[1]).candidates > 1
-    ]
+    found = best_epochs_of(evidence)
     if not found:
         return []
     shown = found if len(found) <= MOST_NAMED else [found[0], found[-1]]
-    joined = " → ".join(str(choice.cell.expert_epoch) for _, choice in shown)
-    ipcs = numbers.listed([str(ipc) for ipc, _ in shown])
-    chosen_on = numbers.listed(sorted({choice.chosen_on for _, choice in found}))
+    joined = " → ".join(str(each.epoch) for each in shown)
+    ipcs = numbers.listed([str(each.ipc) for each in shown])
+    chosen_on = numbers.listed(sorted({each.choice.chosen_on for each in found}))
     noun = "epoch" if len(shown) == 1 else "epochs"
-    place = _panel_of(found[0][1].cell, panels)
-    said = [] if place is None else growth_sentences(panels[place])
-    # After what the best epochs are comes whether the seeds establish that they differ.
-    sure = said[1] if len(said) > 1 else "How sure that is, see below."
+    sure = " ".join(how_sure(found)) or "How sure that is, see below."
     return [
         Card(
             number=f"{noun} {joined}",
             what=f"of the expert {'is' if len(shown) == 1 else 'are'} best at IPC {ipcs}",
             note=f"Chosen on {chosen_on}. {sure}",
-            anchor=_anchor(found[0][1].cell, panels),
+            anchor=_anchor(found[0].choice.cell, panels),
         )
     ]
 

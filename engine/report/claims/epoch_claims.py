@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from engine.analysis.best_epoch import BestEpoch, judge_growth
 from engine.analysis.statistics import difference
+from engine.report.best_epoch import best_epochs_of, established, plausible_epochs
 from engine.report.claims.cells import (
     best_of,
     by_epoch,
@@ -17,6 +21,7 @@ from engine.report.claims.cells import (
 from engine.report.claims.comparisons import Comparison, compare
 from engine.report.claims.registry import Said, claim
 from engine.report.claims.runs import Side
+from engine.report.claims.verdict import Ruling
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.evidence import Evidence
 
@@ -91,30 +96,69 @@ def rises_then_falls(evidence: Evidence) -> Said:
 
 @claim("best-epoch-grows")
 def best_epoch_grows(evidence: Evidence) -> Said:
-    over = {i: cells for i in evidence.ipcs if len(cells := over_epochs(evidence, i)) > 1}
-    if len(over) < 2:
+    found = best_epochs_of(evidence)
+    if len(found) < 2:
         return
-    fewest, most = min(over), max(over)
-    epochs = over[fewest].keys() & over[most].keys()
+    fewest, most = found[0], found[-1]
+    crossing = list(_crossing(evidence, fewest.ipc, most.ipc))
+    if not crossing:
+        return
+    yield from crossing
+    yield _growth(found, crossed=[each.outcome for each in crossing] == ["holds", "holds"])
+    for each in found:
+        values = over_epochs(evidence, each.ipc).get(each.epoch)
+        if values is not None:
+            on = each.choice.chosen_on
+            yield f"IPC {each.ipc}: best on {on} is epoch {each.epoch}, {percent(values)}"
+
+
+def _crossing(evidence: Evidence, fewest: int, most: int) -> Iterator[Comparison]:
+    """An early epoch against a late one: it has to win at few images, and to lose at many."""
+    epochs = over_epochs(evidence, fewest).keys() & over_epochs(evidence, most).keys()
     first, last = (best_of(evidence, ipc, epochs) for ipc in (fewest, most))
     if first is None or last is None:
         return
-    if first != last:
-        # An earlier epoch has to win at few images, and a later one at many.
-        early, late = sorted((first, last))
-        yield from epochs_compared(evidence, fewest, early, late)
-        yield from epochs_compared(evidence, most, late, early)
-    else:
+    if first == last:
+        # One epoch is the best at both: those before it and after it may still cross.
         earlier = best_of(evidence, fewest, {each for each in epochs if each < first})
         later = best_of(evidence, most, {each for each in epochs if each > last})
-        yield from epochs_compared(evidence, fewest, earlier, first)
-        yield from epochs_compared(evidence, most, later, last)
-    for ipc in over:
-        best = evidence.best_soft(ipc)
-        if best is not None:
-            on = best[1].chosen_on
-            values = runs_of(best[0], evidence)
-            yield f"IPC {ipc}: best on {on} is epoch {best[0].epoch}, {percent(values)}"
+        first, last = (
+            one if other is None else other for one, other in ((first, earlier), (last, later))
+        )
+    early, late = sorted((first, last))
+    yield from epochs_compared(evidence, fewest, early, late)
+    yield from epochs_compared(evidence, most, late, early)
+
+
+def _growth(found: Sequence[BestEpoch], *, crossed: bool) -> Ruling:
+    """What the epochs that may be the best say; that two epochs cross locates no best one."""
+    growth = judge_growth(found)
+    assert growth is not None
+    fewest, most = found[0], found[-1]
+    pair = fewest.ipc, most.ipc
+    if pair in growth.rises:
+        return Ruling(verdict="confirmed", why=established(fewest, most, "rise"))
+    if pair in growth.falls:
+        return Ruling(verdict="refuted", why=established(fewest, most, "fall"))
+    if fewest.compared != most.compared:
+        lack = "the two had different epochs to choose from"
+    elif fewest.contest.plausible is None or most.contest.plausible is None:
+        lack = "the epochs share fewer than two seeds"
+    else:
+        lack = " and ".join(f"at IPC {e.ipc} {plausible_epochs(e)}" for e in (fewest, most))
+        lack += " may be"
+    if crossed:
+        return Ruling(
+            verdict="confirmed in part",
+            why=f"That an early epoch beats a late one at IPC {fewest.ipc}, and the late one the "
+            f"early one at IPC {most.ipc}, is established at 95 %; which epochs are the best is "
+            f"not: {lack}.",
+        )
+    return Ruling(
+        verdict="not decided",
+        why=f"It is not established at 95 % which epochs are the best at IPC {fewest.ipc} and at "
+        f"IPC {most.ipc}: {lack}.",
+    )
 
 
 @claim("temperature")

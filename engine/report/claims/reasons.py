@@ -17,7 +17,9 @@ MOST_NAMED = 6
 
 
 def because(judgement: Judgement) -> str:
-    """One sentence: how many comparisons hold, or which runs it takes."""
+    """How many comparisons hold, or which runs it takes, or what else the verdict follows from."""
+    if judgement.why:
+        return judgement.why
     every = judgement.comparisons
     if not every:
         there = "some of these runs are still missing" if judgement.waiting else "none were run"

@@ -11,6 +11,7 @@ testable at this scale*: the runs are not there.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from engine.report.claims.comparisons import Comparison
@@ -23,6 +24,14 @@ Verdict = Literal[
     "refuted",
     "not testable at this scale",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """A verdict that follows from more than a claim's comparisons, and why, in a sentence."""
+
+    verdict: Verdict
+    why: str
 
 
 def verdict(comparisons: Iterable[Comparison]) -> Verdict:

@@ -15,6 +15,7 @@ from engine.report.claims.comparisons import Comparison, compare
 from engine.report.claims.runs import Runs, Side
 from engine.report.claims.verdict import verdict
 from engine.report.experiments.evidence import evidence_of
+from engine.report.headline import headline
 from engine.report.sweeps import read_sweeps
 
 
@@ -125,7 +126,46 @@ def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> N
         runs(10, "soft", 0.10, epoch=10),
         runs(10, "soft", 0.20, epoch=41),
     ]
-    assert judged(tmp_path, "best-epoch-grows", *cells).verdict == "refuted"
+    one = judged(tmp_path, "best-epoch-grows", *cells)
+    assert one.verdict == "not decided"
+    assert one.why.endswith("at IPC 1 epoch 41 and at IPC 10 epoch 41 may be.")
+
+
+GROWTH = {
+    "confirmed": ({4: 0.14, 10: 0.10, 41: 0.05}, {4: 0.10, 10: 0.12, 41: 0.18}),
+    "confirmed in part": ({4: 0.10, 10: 0.10, 41: 0.05}, {4: 0.10, 10: 0.15, 41: 0.15}),
+    "not decided": ({4: 0.10, 10: 0.10, 41: 0.10}, {4: 0.15, 10: 0.15, 41: 0.15}),
+    "refuted": ({4: 0.05, 10: 0.07, 41: 0.10}, {4: 0.18, 10: 0.12, 41: 0.10}),
+}
+"""Accuracy by epoch at IPC 1 and at IPC 10; in the second, epoch 10 is tied for best at both."""
+
+
+@pytest.mark.parametrize("expected", GROWTH)
+def test_growth_of_the_best_epoch_is_told_alike_in_claim_and_headline(
+    tmp_path: Path, expected: str
+) -> None:
+    at = dict(zip((1, 10), GROWTH[expected], strict=True))
+    records = [
+        each
+        for ipc, means in at.items()
+        for epoch, mean in means.items()
+        for each in runs(ipc, "soft", mean, epoch=epoch)
+    ]
+    sweep = write_sweep(tmp_path / "sweep", records)
+    evidence = evidence_of(read_sweeps([sweep]), ("final", "test"))
+    (one,) = (each for each in judge(evidence) if each.key == "best-epoch-grows")
+    (card,) = headline(evidence, [])
+    assert one.verdict == expected
+    # Where the best epochs of both IPCs are known, both say so in the same words.
+    assert (one.why in card.note) == (expected in ("confirmed", "refuted"))
+    assert ("do not establish" in card.note) == (expected not in ("confirmed", "refuted"))
+    if expected == "confirmed in part":
+        assert one.why == (
+            "That an early epoch beats a late one at IPC 1, and the late one the early one at IPC "
+            "10, is established at 95 %; which epochs are the best is not: at IPC 1 epochs 4–10 "
+            "and at IPC 10 epochs 10–41 may be."
+        )
+        assert {each.outcome for each in one.comparisons} == {"holds"}
 
 
 def test_softer_labels_of_another_expert_are_no_answer(tmp_path: Path) -> None:
