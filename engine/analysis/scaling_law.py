@@ -4,7 +4,8 @@ In: points (images per class, knowledge, accuracies). Out: one `LawFit` a form, 
 Forms are compared by *held-out error*: every IPC is left out in turn, the form fitted to the others
 and its error taken at the points left out. The IPCs between others test interpolation; the largest
 one tests extrapolation to more data and is reported apart. A form with more parameters has no
-advantage there, as it would have in the fit itself.
+advantage there, as it would have in the fit itself: errors are taken at the points alone that every
+form could be tested at, since what is left without the IPC of most points may not suffice for it.
 
 Intervals come from a wild bootstrap of the residuals (`engine.analysis.law_fit`). They are those of
 the curve, given that the form is right; how much the forms disagree is the other half of what is
@@ -37,7 +38,10 @@ class LawPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """A point beside what the fit says of it; `held_out`: what it said without that IPC."""
+    """A point beside what the fit says of it.
+
+    `held_out`: what it said without that IPC; None where some form could not be fitted without it.
+    """
 
     ipc: int
     knowledge: float
@@ -71,8 +75,9 @@ class LawFit:
     """A fitted form.
 
     Errors are root mean squares in accuracy, as fractions: `fitted_error` of the points that it was
-    fitted to; `held_out_error` over all IPCs left out in turn; of these, `interpolation_error` of
-    the inner ones and `extrapolation_error` of the largest. None where too few IPCs were measured.
+    fitted to; `held_out_error` over the IPCs left out in turn, `held_out_ipcs`, the same for all
+    forms; of these, `interpolation_error` of the inner ones and `extrapolation_error` of the
+    largest. None where too few IPCs were measured.
     """
 
     form: str
@@ -80,6 +85,7 @@ class LawFit:
     parameters: dict[str, Interval]
     fitted_error: float
     held_out_error: float | None
+    held_out_ipcs: tuple[int, ...]
     interpolation_error: float | None
     extrapolation_error: float | None
     residuals: tuple[Residual, ...]
@@ -141,12 +147,19 @@ def fit_laws(points: Sequence[LawPoint], *, seed: int = 0, resamples: int = 200)
     points = sorted(points, key=lambda point: (point.ipc, point.knowledge))
     num_ipcs = len({point.ipc for point in points})
     num_knowledge = len({point.knowledge for point in points})
-    fits = [
-        _fit(form, points, seed, resamples)
+    forms = [
+        form
         for form in FORMS
         if num_ipcs >= form.least_ipcs
         and num_knowledge >= form.least_knowledge
         and len(points) > len(form.parameters)
+    ]
+    held_out = [_held_out(form, *_columns(points)) for form in forms]
+    tested = [~np.isnan(each) for each in held_out]
+    compared = np.logical_and.reduce([each for each in tested if each.any()])
+    fits = [
+        _fit(form, points, np.where(compared, each, np.nan), seed, resamples)
+        for form, each in zip(forms, held_out, strict=True)
     ]
 
     def rank(fit: LawFit) -> tuple[bool, float]:
@@ -156,14 +169,15 @@ def fit_laws(points: Sequence[LawPoint], *, seed: int = 0, resamples: int = 200)
     return sorted(fits, key=rank)
 
 
-def _fit(form: Form, points: Sequence[LawPoint], seed: int, resamples: int) -> LawFit:
+def _fit(
+    form: Form, points: Sequence[LawPoint], held_out: Array, seed: int, resamples: int
+) -> LawFit:
     ipc, knowledge, accuracy, runs = _columns(points)
     fitted = fit_form(form, ipc, knowledge, accuracy, runs)
     draws = draw_parameters(
         form, fitted, ipc, knowledge, accuracy, runs, seed=seed, resamples=resamples
     )
     predicted = form.accuracy(fitted, ipc, knowledge)
-    held_out = _held_out(form, ipc, knowledge, accuracy, runs)
     left_out = ~np.isnan(held_out)
     inner = left_out & (ipc > ipc.min()) & (ipc < ipc.max())
     largest = left_out & (ipc == ipc.max())
@@ -177,6 +191,7 @@ def _fit(form: Form, points: Sequence[LawPoint], seed: int, resamples: int) -> L
         },
         fitted_error=_error(accuracy, predicted, np.ones_like(left_out)) or 0.0,
         held_out_error=_error(accuracy, held_out, left_out),
+        held_out_ipcs=tuple(int(each) for each in np.unique(ipc[left_out])),
         interpolation_error=_error(accuracy, held_out, inner),
         extrapolation_error=_error(accuracy, held_out, largest),
         residuals=tuple(

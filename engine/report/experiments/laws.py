@@ -152,6 +152,7 @@ def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge, trials: str) -> N
         )
         line: Row = {"form": fit.form, "formula": fit.formula, "parameters": len(fit.parameters)}
         line |= {f"{k.replace(' ', '_')}_error": v for k, v in errors.items()}
+        line["held_out_ipcs"] = " ".join(map(str, fit.held_out_ipcs))
         flat.append(line | {"trials": trials})
     return NumberTable(
         name=f"{knowledge.stem}_forms",
@@ -170,12 +171,22 @@ def _forms_table(fits: Sequence[LawFit], knowledge: Knowledge, trials: str) -> N
             rows=tuple(rows),
             legend=(
                 f"N: images per class. K: {knowledge.name}. Held out: every IPC left out in turn, "
-                "the form fitted to the others. Interpolation: of these the inner IPCs; "
-                "extrapolation: the largest. Fitted: of the points fitted to.",
+                f"the form fitted to the others{_left_out(fits)}. Interpolation: of these the "
+                "inner IPCs; extrapolation: the largest. Fitted: of the points fitted to.",
             ),
         ),
         rows=tuple(flat),
     )
+
+
+def _left_out(fits: Sequence[LawFit]) -> str:
+    """Which IPCs, if not all: without some IPC too few points may be left for some form."""
+    tested = {ipc for fit in fits for ipc in fit.held_out_ipcs}
+    measured = {row.ipc for fit in fits for row in fit.residuals}
+    if not tested or tested == measured:
+        return ""
+    words = numbers.listed([str(ipc) for ipc in sorted(tested)])
+    return f", at the IPCs without which all forms can be fitted ({words})"
 
 
 def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTable:
