@@ -2,7 +2,8 @@
 
 Commands ask before they change anything at ``--out``: only nothing, or an artefact of the kind that
 they make, may lie there, and ``--force`` does not change that. Artefacts that grow are written in
-their folder; exports and reports are written beside it and replace it as a whole.
+their folder; exports and reports are written beside it and replace it as a whole, unless somebody
+put files of their own in it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import ArtefactError, UsageError
@@ -31,6 +32,10 @@ KINDS = {
 """Kinds of artefacts, by the name in their identity: what a sentence calls them."""
 IDENTITIES = ("manifest.json", "sweep.json", "evaluation.json", "zarr.json")
 NAMED_FILES = 3
+_LISTED = re.compile(rb'"([^"\\]+)": "[0-9a-f]{64}"')
+"""A file with its checksum, as the manifest of an artefact that is replaced lists it."""
+_OF_DESKTOPS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What file managers leave in a folder that was looked at."""
 
 
 def check_destination(
@@ -63,6 +68,28 @@ def check_destination(
         raise foreign_folder(out, KINDS[kind])
 
 
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace an artefact as a whole that has files in it which it does not list.
+
+    Raises:
+        UsageError: names them.
+    """
+    if kind_of(out) is not None and (others := _unlisted(out)):
+        raise UsageError(
+            f"expected nothing but its own files in {out}, which is replaced as a whole, found "
+            f"other files ({_in_short(others)}); move them away, or choose another --out"
+        )
+
+
+def _unlisted(folder: Path) -> list[str]:
+    """Files of a folder that its manifest, damaged or not, does not list."""
+    manifest = folder / "manifest.json"
+    listed = {name.decode() for name in _LISTED.findall(manifest.read_bytes())} | {manifest.name}
+    files = (each for each in folder.rglob("*") if each.is_symlink() or not each.is_dir())
+    found = {each.relative_to(folder).as_posix() for each in files if each.name not in _OF_DESKTOPS}
+    return sorted(found - listed)
+
+
 def foreign_folder(out: Path, expected: str) -> UsageError:
     """The refusal to write something that is ``expected`` where something else lies."""
     return UsageError(
@@ -73,14 +100,16 @@ def foreign_folder(out: Path, expected: str) -> UsageError:
 
 def kind_of(folder: Path) -> str | None:
     """The kind that a folder says it is of, a key of ``KINDS``; None where it says none of them."""
+    return next((kind for kind in kinds_said(folder) if kind in KINDS), None)
+
+
+def kinds_said(folder: Path) -> list[str]:
+    """What each identity there says that the folder is, of ``KINDS`` or not."""
+    found = []
     for name in IDENTITIES:
-        try:
-            kind = _said_kind((folder / name).read_bytes())
-        except OSError:
-            continue
-        if kind in KINDS:
-            return kind
-    return None
+        with contextlib.suppress(OSError):
+            found.append(_said_kind((folder / name).read_bytes()))
+    return [kind for kind in found if kind is not None]
 
 
 def _said_kind(identity: bytes) -> str | None:
@@ -126,10 +155,12 @@ def _what_lies_at(out: Path) -> str:
     kind = kind_of(out)
     if kind is not None:
         return KINDS[kind]
-    names = sorted(each.name for each in out.iterdir())
-    if len(names) > NAMED_FILES:
-        names[NAMED_FILES:] = [f"{len(names) - NAMED_FILES} more"]
-    return f"other files ({', '.join(names)})"
+    return f"other files ({_in_short(sorted(each.name for each in out.iterdir()))})"
+
+
+def _in_short(names: Sequence[str]) -> str:
+    more = len(names) - NAMED_FILES
+    return ", ".join([*names[:NAMED_FILES], *([f"{more} more"] if more > 0 else [])])
 
 
 @contextlib.contextmanager

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import beton_builder
 import labelstore
-from engine.destination import check_destination, replacing
+from engine.destination import check_destination, check_replaceable, replacing
 from engine.distilled.artefact import (
     CARD,
     KIND,
@@ -44,7 +45,6 @@ from engine.sweep.planning.plan import plan_trials
 from engine.sweep.planning.trial import Trial
 from engine.training.precision import choose_arithmetic
 from engine.training.progress import Progress, no_progress
-from engine.training.student import Subset
 
 
 def export_distilled(
@@ -84,7 +84,8 @@ def export_distilled(
         dry_run: return the plan and write nothing.
 
     Raises:
-        UsageError, ConfigurationError: arguments that can't work.
+        UsageError, ConfigurationError: arguments that can't work, or an export that would be
+            replaced has other files in it.
         MismatchError: another export lies at ``out``.
         labelstore.LabelStoreError: the store is of another dataset, or lacks the labels.
     """
@@ -121,12 +122,14 @@ def export_distilled(
     if is_export(out) and not force and _is_there(out, manifest):
         there = read_manifest(out)
         return describe_export("finished already", out, there, there["files"])
+    check_replaceable(out)
     tell = progress or no_progress
     runner = TrialRunner(dataset, store, choose_arithmetic("fp32", compiled=False))
-    subset = runner.subset_of(trial)
+    ids = runner.ids_of(trial)
+    targets_nk = runner.targets_of(trial, ids)
     with replacing(out) as folder:
-        manifest = {**manifest, **source.figures(subset)}
-        files = _write_data(folder, source, subset, format, tell)
+        manifest = {**manifest, **source.figures(ids, targets_nk)}
+        files = _write_data(folder, source, ids, targets_nk, format, tell)
         card = write_card(manifest, sorted(files)).encode()
         write_bytes(folder / CARD, card)
         files[CARD] = sha256(card).hexdigest()
@@ -146,21 +149,24 @@ def _only_one(trials: Sequence[Trial], store: labelstore.LabelStore) -> Trial:
 
 
 def _write_data(
-    folder: Path, source: Source, subset: Subset, file_format: str, tell: Progress
+    folder: Path,
+    source: Source,
+    ids: npt.NDArray[np.int64],
+    targets_nk: npt.NDArray[np.float32],
+    file_format: str,
+    tell: Progress,
 ) -> dict[str, str]:
     """Write every data file; returns their checksums."""
     with source.dataset.split("train") as train:
         rows = Rows(
             beton=train,
-            ids=subset.ids,
-            labels=source.classes_of(subset),
-            targets_nk=subset.targets_nk.numpy(),
+            ids=ids,
+            labels=source.classes_of(ids),
+            targets_nk=targets_nk,
             channels=source.dataset.channels,
         )
-        pixels = None
-        if file_format == "npz":
-            images = subset.images_nchw.permute(0, 2, 3, 1)
-            pixels = np.ascontiguousarray(images.cpu().numpy())
+        # The other formats have the stored bytes, of one shard at a time.
+        pixels = source.pixels_of(ids) if file_format == "npz" else None
         files: dict[str, str] = {}
         done = 0
         for name, content, count in data_files(rows, file_format, source.dataset.classes, pixels):

@@ -20,8 +20,9 @@ MANIFEST = "manifest.json"
 
 
 def check_destination(out: Path) -> None:
-    """Raise UsageError if `out` holds something that a report must not replace."""
+    """Raise UsageError if `out` holds anything but a report, or a report with other files in it."""
     destination.check_destination(out, KIND, replaced=True)
+    destination.check_replaceable(out)
 
 
 def publish(files: Mapping[str, bytes], manifest: Mapping[str, Any], out: Path) -> None:
@@ -30,7 +31,7 @@ def publish(files: Mapping[str, bytes], manifest: Mapping[str, Any], out: Path) 
     The manifest gains the SHA-256 of every file, and a checksum of itself.
 
     Raises:
-        UsageError: something else lies at `out`.
+        UsageError: something else lies at `out`, or in the report there.
         ArtefactError: the disk is full or read-only; nothing is left behind.
     """
     check_destination(out)

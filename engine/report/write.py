@@ -40,8 +40,8 @@ def write_report(
     `out` gets `index.html` (self-contained), `claims.md` (what was run, the main numbers and the
     papers' claims one by one, to be read by itself beside figures and tables),
     `figures/*.svg|png`, `tables/*.csv|md|tex` and, last, `manifest.json`; an earlier report there
-    is replaced as a whole. The same trials give the same bytes. With `dry_run` nothing is written
-    and the answer says what would be.
+    is replaced as a whole, unless other files lie in it. The same trials give the same bytes. With
+    `dry_run` nothing is written and the answer says what would be.
 
     Returns {"kind", "id", "path", "index", "dataset", "trials": {"done", "failed", "not_run"},
     "panels", "experiments": names of those that the trials hold something of, "verdicts": a row a
@@ -49,7 +49,7 @@ def write_report(
     text as `main_table` gives them, "dry_run"}; the numbers behind them are in `tables/*.csv`.
 
     Raises:
-        UsageError: no sweep was named, or something that is no report lies at `out`.
+        UsageError: no sweep was named, or something that is no report lies at `out` or in it.
         ArtefactError: a sweep is missing, has no trial or lacks a key; the disk is full.
         DamageError: a record's content does not match its checksum.
         MismatchError: the sweeps, or what was named beside them, are of different datasets.
@@ -57,8 +57,8 @@ def write_report(
     gathered = gather(sweeps, progress)
     results, panels = gathered.results, gathered.panels
     out = Path(out).resolve()
-    check_destination(out)
     _refuse_sweep_as_destination(sweeps, out)
+    check_destination(out)
     identity = identity_of(gathered)
     notes = list(results.notes)
     if dry_run:

@@ -74,6 +74,28 @@ def test_foreign_files_are_not_replaced(small_data, small_store, tmp_path) -> No
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_an_export_with_somebodys_own_files_in_it_is_not_replaced(
+    small_data, small_store, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    options = {"ipc": 2, "expert_epoch": 1, "format": "npz"}
+    engine.export_distilled(small_data, small_store, out, **options)
+    notes = [out / name for name in ("notes.md", "data/a.txt", "data/b.txt", "data/c.txt")]
+    for file in notes:
+        file.write_text("words")
+    again = engine.export_distilled(small_data, small_store, out, **options)
+    assert again["status"] == "finished already"
+    with pytest.raises(
+        UsageError, match=r"files \(data/a\.txt, data/b\.txt, data/c\.txt, 1 more\)"
+    ):
+        engine.export_distilled(small_data, small_store, out, **options, force=True)
+    assert all(file.read_text() == "words" for file in notes)
+    for file in notes:
+        file.unlink()
+    again = engine.export_distilled(small_data, small_store, out, **options, force=True)
+    assert again["status"] == "exported"
+
+
 def test_a_dry_run_touches_nothing(small_data, small_store, tmp_path) -> None:
     plan = engine.export_distilled(
         small_data, small_store, tmp_path / "a" / "set", ipc=2, expert_epoch=1, dry_run=True

@@ -49,11 +49,39 @@ def test_the_same_trials_give_the_same_bytes(sweep, tmp_path):
 def test_running_again_replaces_the_report_as_a_whole(sweep, tmp_path):
     out = tmp_path / "report"
     write_report([sweep], out)
-    before = content(out)
-    (out / "figures" / "old.svg").write_text("left by an earlier version")
+    write_sweep(sweep, [trial(50, 13, 0.4)])
     write_report([sweep], out)
+    write_report([sweep], tmp_path / "new")
+    assert content(out) == content(tmp_path / "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "report", "sweep"]
+
+
+def test_a_report_with_somebodys_own_files_in_it_is_not_replaced(sweep, tmp_path):
+    out = tmp_path / "report"
+    write_report([sweep], out)
+    (out / "notes").mkdir()
+    (out / "notes" / "talk.md").write_text("words")
+    (out / ".DS_Store").write_text("of a file manager")
+    before = content(out)
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match=r"found other files \(notes/talk\.md\); move them"):
+            write_report([sweep], out, dry_run=dry_run)
     assert content(out) == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report", "sweep"]
+    (out / "notes" / "talk.md").unlink()
+    write_report([sweep], out)
+    assert verify_report(out)["ok"]
+
+
+def test_a_damaged_report_is_replaced(sweep, tmp_path):
+    out = tmp_path / "report"
+    write_report([sweep], out)
+    whole = content(out)
+    manifest = whole["manifest.json"]
+    (out / "manifest.json").write_bytes(manifest.replace(b'"versions"', b'"versionz'))
+    (out / "index.html").write_text("cut short")
+    (out / "tables" / "main.csv").unlink()
+    write_report([sweep], out)
+    assert content(out) == whole
 
 
 def test_a_dry_run_names_the_files_and_writes_nothing(sweep, tmp_path):
