@@ -1,24 +1,20 @@
 """A path → the kind of artefact that lies there, and which functions verify and describe it.
 
-The kind is read where the artefact says it: `kind` in `manifest.json` (datasets, expert runs,
-distilled sets, reports), in `sweep.json` or `evaluation.json`, or in the attributes of `zarr.json`
-(label stores). Where that can't be read, a damaged byte perhaps, the folder's other entries decide,
-so that `verify` can still say what is damaged.
+The kind is what the artefact says it is (`engine.destination`). Where that can't be read, a damaged
+byte perhaps, the folder's other entries decide, so that `verify` can still say what is damaged.
 """
 
 import importlib
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cli.errors import UnknownArtefactError
+from engine.destination import kind_of, kinds_said
 
 Function = Callable[..., dict[str, Any]]
-
-RECORDS = ("manifest.json", "sweep.json", "evaluation.json", "zarr.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +121,15 @@ def recognise(path: Path) -> Kind:
         raise UnknownArtefactError(
             f"{path} is a file, and an artefact is a folder; perhaps {path.parent} is meant."
         )
-    declared = [name for name in (_declared_kind(path, file) for file in RECORDS) if name]
+    said = kind_of(path)
     for kind in KINDS:
-        if kind.name in declared:
+        if kind.name == said:
             return kind
     for kind in KINDS:
         if any(next(path.glob(trace), None) for trace in kind.traces):
             return kind
-    found = f"It says that it is of kind {declared[0]!r}" if declared else "It has none of them"
+    others = kinds_said(path)
+    found = f"It says that it is of kind {others[0]!r}" if others else "It has none of them"
     raise UnknownArtefactError(
         f"{path} is no artefact of a kind known here "
         f"({', '.join(kind.title for kind in KINDS)}). Looked for: manifest.json with a known "
@@ -140,14 +137,3 @@ def recognise(path: Path) -> Kind:
         f"evaluation.json (evaluation), zarr.json (label store). "
         f"{found}."
     )
-
-
-def _declared_kind(folder: Path, file: str) -> str | None:
-    try:
-        record = json.loads((folder / file).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if isinstance(record, dict) and file == "zarr.json":
-        record = record.get("attributes")
-    kind = record.get("kind") if isinstance(record, dict) else None
-    return kind if isinstance(kind, str) else None

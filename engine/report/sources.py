@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import ArtefactError, MismatchError, UsageError
-from engine.records import read_record
+from engine.destination import IDENTITIES, KINDS, kind_of
+from engine.errors import MismatchError, UsageError
 
 if TYPE_CHECKING:
     from engine.distilled.evaluation import Evaluation as Evaluated
@@ -89,15 +89,13 @@ def _kind(folder: Path) -> str:
         return "sweep"
     if (folder / "evaluation.json").is_file():
         return "evaluation"
-    if not (folder / "manifest.json").is_file():
+    if not any((folder / name).is_file() for name in IDENTITIES):
         return "sweep"
-    try:
-        kind = str(read_record(folder / "manifest.json").get("kind"))
-    except ArtefactError:
-        kind = "an artefact whose manifest can’t be read"
+    kind = kind_of(folder)
     if kind != "learned-labels":
+        found = KINDS[kind] if kind else "something else"
         raise UsageError(
-            f"expected a sweep, an evaluation or learned labels at {folder}, found {kind}\n"
+            f"expected a sweep, an evaluation or learned labels at {folder}, found {found}\n"
             "engine report SWEEP… --out REPORT"
         )
     return kind

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.destination import KINDS, kind_of
 from engine.errors import ArtefactError
 from engine.sweep.watching.process_identity import identify_process, is_same_process
 from engine.sweep.watching.watch import Watch
@@ -55,17 +56,31 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
     that is gone without a word has the state ``died``.
 
     Raises:
-        ArtefactError: no status lies there.
+        ArtefactError: no sweep lies there, or one without a status.
     """
-    file = Path(path) / FILE
+    _check_sweep(Path(path))
     try:
-        status = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        status = json.loads((Path(path) / FILE).read_text())
+        alive = is_same_process(status["driver"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ArtefactError(
-            f"{path} has no readable {FILE}, which a running sweep writes ({error}); "
+            f"{path} has no readable {FILE}, which a running sweep writes; "
             f"`engine info {path}` counts what has finished"
         ) from error
-    alive = is_same_process(status["driver"])
     if status["state"] == "running" and alive is False:
         status["state"] = "died"
     return {**status, "path": str(path), "alive": alive and status["state"] == "running"}
+
+
+def _check_sweep(path: Path) -> None:
+    """A sweep is told by its head; before that is written, by what a driver says of itself."""
+    kind = kind_of(path)
+    if kind == "sweep" or (kind is None and (path / FILE).is_file()):
+        return
+    if not path.exists():
+        found = "nothing; `engine status` takes the folder that `sweep-students --out` made"
+    elif kind is None:
+        found = "no artefact of ours; `engine status` takes the folder of a sweep"
+    else:
+        found = f"{KINDS[kind]}; `engine info {path}` says what it holds"
+    raise ArtefactError(f"expected a sweep at {path}, found {found}")

@@ -15,6 +15,7 @@ import pytest
 from sweep_fakes import FakeTrial, MakeFakes, fake_trials, write_file
 
 from engine.errors import ArtefactError
+from engine.records import write_record
 from engine.sweep.executors.local import run_local
 from engine.sweep.timing.packing import choose_packing, own_cores
 from engine.sweep.watching.process_identity import identify_process, is_same_process
@@ -206,8 +207,26 @@ def test_a_process_is_itself_until_it_dies() -> None:
 
 
 def test_a_sweep_without_a_status_is_refused_with_the_next_command(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"no readable status\.json.*engine info"):
-        sweep_status(tmp_path)
+    write_record(tmp_path / "sweep.json", {"kind": "sweep"})
+    for content in (None, "", "[]", "{}"):
+        if content is not None:
+            (tmp_path / "status.json").write_text(content)
+        with pytest.raises(ArtefactError, match=r"no readable status\.json.*engine info") as told:
+            sweep_status(tmp_path)
+        assert "Errno" not in str(told.value)
+
+
+def test_what_is_no_sweep_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").touch()
+    write_record(tmp_path / "run" / "manifest.json", {"kind": "expert-run"})
+    for name, found in (
+        ("run", rf"an expert run; `engine info {tmp_path}/run`"),
+        ("photos", "no artefact of ours"),
+        ("gone", "nothing"),
+    ):
+        with pytest.raises(ArtefactError, match=rf"sweep at {tmp_path}/{name}, found {found}"):
+            sweep_status(tmp_path / name)
 
 
 def test_the_fastest_packing_wins() -> None:
