@@ -1,5 +1,7 @@
 """Every flipped byte is found, and the damaged sample is named."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +70,29 @@ def test_every_flipped_bit_is_found(built: Path, name: str, position: int, bit: 
     finally:
         flipped(built / name, position, bit)
     assert verify_dataset(built)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "problem"),
+    [(2, "sample 2 (train/class0/2.JPEG, class 0) cannot be read"), (None, "the header cannot be")],
+)
+def test_what_the_disk_cannot_read_is_named_among_the_rest(
+    built: Path, monkeypatch: pytest.MonkeyPatch, sample: int | None, problem: str
+) -> None:
+    at = 0 if sample is None else parse_beton(built / "train.beton")["samples"][sample][5]
+    read = os.pread
+
+    def pread(file: int, size: int, offset: int) -> bytes:
+        if offset <= at < offset + size and os.fstat(file).st_ino == unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file, size, offset)
+
+    unreadable = (built / "train.beton").stat().st_ino
+    monkeypatch.setattr(os, "pread", pread)
+    result = verify_dataset(built)
+    assert result["checked"] == 10
+    assert [problem in each for each in result["problems"]] == [True]
+    assert "(Input/output error)" in result["problems"][0]
 
 
 @settings(max_examples=60)
