@@ -79,7 +79,7 @@ def best_of(evidence: Evidence, ipc: int, epochs: Collection[int]) -> int | None
 
 
 def epochs_compared(
-    evidence: Evidence, ipc: int, better: int | None, worse: int | None
+    evidence: Evidence, ipc: int, better: int | None, worse: int | None, *, case: str = ""
 ) -> Iterator[Comparison]:
     """One expert epoch less another; the claim has the first one ahead."""
     cells = over_epochs(evidence, ipc)
@@ -87,7 +87,7 @@ def epochs_compared(
         return
     named = {f"IPC {ipc}, epoch {epoch}": cells[epoch] for epoch in (better, worse)}
     for each in compare(named, f"IPC {ipc}, epoch {worse}", "greater"):
-        yield renamed(each, f"{each.what}, less epoch {worse}")
+        yield renamed(each, f"{each.what}, less epoch {worse}", case=case)
 
 
 def runs_of(
@@ -115,9 +115,9 @@ def place(condition: Condition) -> str:
     return f"IPC {condition.ipc}{epoch}"
 
 
-def renamed(comparison: Comparison, what: str) -> Comparison:
-    """The same comparison under another name."""
-    return replace(comparison, what=what)
+def renamed(comparison: Comparison, what: str, *, case: str = "") -> Comparison:
+    """The same comparison under another name, perhaps as a part of a case."""
+    return replace(comparison, what=what, case=case)
 
 
 def percent(runs: Runs, like: Runs | None = None) -> str:

@@ -28,7 +28,9 @@ class Comparison:
     difference: of accuracies as fractions, or of another quantity, whose ``unit`` is then said.
     expected: ``greater``, ``less``, or ``not greater``, which holds where the whole interval lies
     below `NO_BETTER` (``not less``: above −`NO_BETTER`). over: what ``difference.n`` counts.
-    own, other: what its two sides rest on. An interval that is open upwards ends at infinity.
+    own, other: what its two sides rest on. case: where a claim has several parts, such as a rise
+    and a fall, those of one curve are one case; empty where a comparison is one by itself. An
+    interval that is open upwards ends at infinity.
     """
 
     what: str
@@ -38,6 +40,7 @@ class Comparison:
     other: Side
     unit: str = POINTS
     over: Units = "seeds"
+    case: str = ""
 
     @property
     def outcome(self) -> Outcome:

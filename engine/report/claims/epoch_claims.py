@@ -56,6 +56,7 @@ def entropy_falls(evidence: Evidence) -> Said:
         own=own,
         other=other,
         over="experts",
+        case="experts",
     )
     yield Comparison(
         what=f"mean entropy of the labels over experts, {at}",
@@ -65,6 +66,7 @@ def entropy_falls(evidence: Evidence) -> Said:
         other=other,
         unit="nats",
         over="experts",
+        case="experts",
     )
     for expert, of in known.items():
         course = " → ".join(f"{100 * of[e][0]:.1f} %, {of[e][1]:.2f} nats" for e in (first, last))
@@ -91,7 +93,7 @@ def rises_then_falls(evidence: Evidence) -> Said:
         ends = min(epochs), max(epochs)
         middle = best_of(evidence, ipc, epochs - {*ends})
         for end in ends:
-            yield from epochs_compared(evidence, ipc, middle, end)
+            yield from epochs_compared(evidence, ipc, middle, end, case=f"IPC {ipc}")
 
 
 @claim("best-epoch-grows")

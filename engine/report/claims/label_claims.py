@@ -26,11 +26,11 @@ def swapping_hurts(evidence: Evidence) -> Said:
         names = list(cells)
         whole = {names[0]: cells[names[0]], "soft": runs_of(soft, evidence)}
         for each in compare(whole, "soft", "less"):
-            yield renamed(each, f"{each.what}, less soft labels")
+            yield renamed(each, f"{each.what}, less soft labels", case=at)
         if len(names) > 1:
             ends = {names[-1]: cells[names[-1]], names[0]: cells[names[0]]}
             for each in compare(ends, names[0], "greater"):
-                yield renamed(each, f"{each.what}, less {swapped[0].transform}")
+                yield renamed(each, f"{each.what}, less {swapped[0].transform}", case=at)
         yield shares(at, swapped, soft, evidence)
 
 

@@ -46,7 +46,8 @@ def because(judgement: Judgement) -> str:
     if not parts:
         return f"Of {total} none is sure {sure}: {_why_open(every)}."
     rest = f"; {together['open']} open" if together["open"] else ""
-    return f"Of {total} {' and '.join(parts)}{rest}."
+    apart = " Nowhere do all parts of the claim hold." if judgement.verdict == "not decided" else ""
+    return f"Of {total} {' and '.join(parts)}{rest}.{apart}"
 
 
 def _all(count: int, one: str = "holds", several: str = "hold") -> str:

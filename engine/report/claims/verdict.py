@@ -3,9 +3,10 @@
 A claim predicts the outcome of comparisons between cells; its verdict follows from them alone.
 *Confirmed*: every comparison holds at 95 %. Otherwise only what also holds, or shows the opposite,
 where all comparisons of the claim are judged together (Bonferroni), so that one of many can't
-decide by chance: *confirmed in part*: some hold; *mixed*: some hold and some show the opposite;
-*refuted*: some show the opposite, or all do by themselves; *not decided*: none is sure. *Not
-testable at this scale*: the runs are not there.
+decide by chance: *confirmed in part*: some hold, and of a claim with several parts (a rise and a
+fall) all those of one case; *mixed*: some hold and some show the opposite; *refuted*: some show the
+opposite, or all do by themselves; *not decided*: anything else. *Not testable at this scale*: the
+runs are not there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.report.claims.comparisons import Comparison
+from engine.report.claims.comparisons import Comparison, Outcome
 
 Verdict = Literal[
     "confirmed",
@@ -44,7 +45,10 @@ def verdict(comparisons: Iterable[Comparison]) -> Verdict:
         return "confirmed"
     if alone == {"contradicts"}:
         return "refuted"
-    together = {each.outcome_among(len(every)) for each in every}
+    cases: dict[str | int, set[Outcome]] = {}
+    for number, each in enumerate(every):
+        cases.setdefault(each.case or number, set()).add(each.outcome_among(len(every)))
+    together = set[Outcome]().union(*cases.values())
     if "contradicts" in together:
         return "mixed" if "holds" in together else "refuted"
-    return "confirmed in part" if "holds" in together else "not decided"
+    return "confirmed in part" if {"holds"} in cases.values() else "not decided"

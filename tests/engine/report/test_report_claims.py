@@ -12,6 +12,7 @@ from report_synthetic_sweep import write_sweep
 from engine.analysis.statistics import Difference
 from engine.report.claims.claims import judge
 from engine.report.claims.comparisons import Comparison, compare
+from engine.report.claims.reasons import because
 from engine.report.claims.runs import Runs, Side
 from engine.report.claims.verdict import verdict
 from engine.report.experiments.evidence import evidence_of
@@ -117,6 +118,26 @@ def test_a_class_without_its_column_is_compared_with_the_same_labels_whole(tmp_p
 def test_accuracy_that_only_falls_does_not_rise_first(tmp_path: Path) -> None:
     cells = [runs(1, "soft", mean, epoch=e) for e, mean in ((4, 0.16), (10, 0.12), (41, 0.06))]
     assert judged(tmp_path, "rises-then-falls", *cells).verdict == "mixed"
+
+
+def test_a_curve_that_rises_and_stays_level_does_not_fall(tmp_path: Path) -> None:
+    def curve(ipc: int, *means: float) -> list[dict[str, Any]]:
+        pairs = zip((4, 10, 41), means, strict=True)
+        return [each for epoch, mean in pairs for each in runs(ipc, "soft", mean, epoch=epoch)]
+
+    key, level = "rises-then-falls", (0.05, 0.12, 0.12)
+    one = judged(tmp_path / "a", key, curve(1, *level), curve(10, *level))
+    assert [each.outcome for each in one.comparisons] == ["holds", "open"] * 2
+    assert one.verdict == "not decided"
+    assert because(one) == (
+        "Of 4 comparisons 2 hold at 95 % with all judged together; 2 open. Nowhere do all parts of "
+        "the claim hold."
+    )
+    # One curve rises and another falls: that is no curve which does both.
+    apart = judged(tmp_path / "b", key, curve(1, *level), curve(10, 0.12, 0.12, 0.05))
+    assert apart.verdict == "not decided"
+    both = judged(tmp_path / "c", key, curve(1, *level), curve(10, 0.05, 0.12, 0.04))
+    assert both.verdict == "confirmed in part"
 
 
 def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> None:
