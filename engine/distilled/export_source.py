@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import beton_builder
 import labelstore
 from engine.distilled.distilled_set import mean_entropy
 from engine.distilled.label_kinds import EXACT_SUM_ERROR
+from engine.loading import load_resident
 from engine.sweep.planning.trial import Trial
-from engine.training.student import Subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +77,11 @@ class Source:
             "label_entropy_of_all_images": float(view.entropy(epoch).mean(dtype=np.float64)),
         }
 
-    def figures(self, subset: Subset) -> dict[str, Any]:
+    def figures(
+        self, ids: npt.NDArray[np.int64], targets_nk: npt.NDArray[np.float32]
+    ) -> dict[str, Any]:
         """What the labels of the set turned out to be."""
-        targets_nk = subset.targets_nk.numpy()
-        agrees = targets_nk.argmax(axis=1) == self.classes_of(subset)
+        agrees = targets_nk.argmax(axis=1) == self.classes_of(ids)
         sums = targets_nk.sum(axis=1, dtype=np.float64)
         sum_to_one = bool(np.abs(sums - 1).max() <= EXACT_SUM_ERROR)  # not those of top-k:4,keep
         return {
@@ -90,7 +92,13 @@ class Source:
             }
         }
 
-    def classes_of(self, subset: Subset) -> np.ndarray:
-        """Class numbers (n,) int64 of a subset's images."""
+    def classes_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Class numbers (n,) of the images with these sample ids (n,)."""
         with self.dataset.split("train") as train:
-            return np.asarray(train.labels[subset.ids], np.int64)
+            return np.asarray(train.labels[ids], np.int64)
+
+    def pixels_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """These images (n, h, w, c) as students see them, all in memory."""
+        side = self.trial.shape.resolution
+        images = load_resident(self.dataset, "train", indices=ids, resolution=side).images
+        return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())

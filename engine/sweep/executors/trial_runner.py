@@ -167,16 +167,20 @@ class TrialRunner:
         ids = images.ids.cpu().numpy()
         return Subset(
             images_nchw=images.images,
-            targets_nk=torch.from_numpy(self._targets(trial, ids)),
+            targets_nk=torch.from_numpy(self.targets_of(trial, ids)),
             ids=ids,
         )
 
-    def _load_images(self, trial: Trial) -> Resident:
+    def ids_of(self, trial: Trial) -> npt.NDArray[np.int64]:
+        """Sample ids (n,) of the images that a trial's student gets; no image is read."""
         pool = self._pool_of(trial)
+        return trial.selection(pool, trial.ipc, trial.subset.subset_seed)
+
+    def _load_images(self, trial: Trial) -> Resident:
         return load_resident(
             self.dataset,
             "train",
-            indices=trial.selection(pool, trial.ipc, trial.subset.subset_seed),
+            indices=self.ids_of(trial),
             resolution=trial.shape.resolution,
             device=self.arithmetic.device,
         )
@@ -192,7 +196,7 @@ class TrialRunner:
 
         return self._pools.get((trial.selection.needs, trial.scorer), make)
 
-    def _targets(self, trial: Trial, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def targets_of(self, trial: Trial, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Target probabilities of sample ids (n,): float32 (n, k)."""
         # Labels are part of the data: students of one subset share what a transform draws.
         samples = Samples(

@@ -11,8 +11,10 @@ from distilled_cases import FORMATS, QUICK, files_of
 import beton_builder
 import engine
 import labelstore
+from engine.distilled import export_source
 from engine.distilled.artefact import read_manifest
 from engine.errors import UsageError
+from engine.sweep.executors import trial_runner
 
 
 def test_validation_images_are_never_in_it(exports, small_data) -> None:
@@ -84,6 +86,20 @@ def test_training_on_an_export_is_training_in_a_sweep(
         for seed, expected in swept.items():
             record = json.loads((out / "students" / f"{seed}.json").read_text())
             assert record["result"] == expected
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_formats_of_stored_bytes_hold_no_pixels(
+    exports, small_data, small_store, tmp_path, monkeypatch, format
+) -> None:
+    """Those of ImageNet at 200 images a class take tens of gigabytes."""
+    for room in (trial_runner, export_source):
+        monkeypatch.setattr(room, "load_resident", None)
+    out = tmp_path / format
+    engine.export_distilled(
+        small_data, small_store, out, ipc=4, expert_epoch=2, format=format, subset_seed=3
+    )
+    assert files_of(out) == files_of(exports[format])
 
 
 def test_labels_that_do_not_sum_to_one_come_back_as_they_are(

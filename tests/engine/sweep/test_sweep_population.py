@@ -131,7 +131,7 @@ def test_a_transform_is_told_the_population_at_the_temperature_of_its_head(
     labels, candidates = sample_pool(dataset)
     probe.clear()
     for trial in trials:
-        runner._targets(trial, np.array([0, 41]))
+        runner.targets_of(trial, np.array([0, 41]))
     assert len(probe) == 4  # two temperatures, two seeds
     assert len(counted) == 2  # once for each temperature, and never where nobody asks
     logits = mean_logits([("ada", 4)], len(labels))
@@ -151,7 +151,7 @@ def test_superclasses_come_from_the_dataset_or_are_refused(dataset, store, probe
     nested = replace(dataset, superclasses=("x", "y"), superclass_of=(0, 1, 0))
     (trial,) = planned(nested, store, labels=["tell-superclasses"])
     probe.clear()
-    TrialRunner(nested, store, choose_arithmetic("fp32"))._targets(trial, np.array([3]))
+    TrialRunner(nested, store, choose_arithmetic("fp32")).targets_of(trial, np.array([3]))
     assert probe[0].superclass_of.tolist() == [0, 1, 0]
     assert probe[0].superclass_of.dtype == np.int64
     assert probe[0].population is None

@@ -90,7 +90,7 @@ def test_targets_are_the_mean_logits_of_the_ensemble_transformed(
     expected = softened / softened.sum(axis=1, keepdims=True)
     if "hard" in spelling:
         expected = np.eye(3)[labels]
-    np.testing.assert_allclose(runner._targets(trial, ids), expected, rtol=1e-3)
+    np.testing.assert_allclose(runner.targets_of(trial, ids), expected, rtol=1e-3)
 
 
 def test_a_trial_of_another_checkpoint_fails_and_says_so(dataset, store, tmp_path: Path) -> None:
