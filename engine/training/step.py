@@ -34,6 +34,10 @@ FEW_BATCHES = 16
 """A partial last batch is compiled only when it is at least one step in about so many."""
 
 
+MOST_GRAPHS = 4096
+"""Compiled forms of one network's code in a process; hours of compiling would come before."""
+
+
 class Normaliser:
     """uint8 images to normalised float32 in the one memory layout the compiled network knows.
 
@@ -127,7 +131,7 @@ class Network:
         self.compiling = False
         self._seen: set[tuple[object, ...]] = set()
         if arithmetic.compiled:
-            torch._dynamo.config.recompile_limit = 64
+            _compile_every_shape()
             # Compiling imports a module that warns of a CUDA toolkit without a GPU; nobody asked.
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
             self.forward = torch.compile(self.model, dynamic=False)  # type: ignore[assignment]
@@ -167,6 +171,17 @@ class Network:
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Replace parameters and buffers in place, so that compiled code stays valid."""
         self.model.load_state_dict(weights)
+
+
+def _compile_every_shape() -> None:
+    """Have torch compile a network anew for every batch shape, and fail where it will not.
+
+    The networks of one architecture share their code, by which torch counts. At its limits, 8 and
+    256 forms, it would go on eagerly: in other bytes, for whichever trials came last.
+    """
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_GRAPHS
+    limits.fail_on_recompile_limit_hit = True
 
 
 class TrainingStep:
