@@ -16,8 +16,9 @@ from engine.analysis.choice import choose_as_the_papers
 from engine.analysis.statistics import summarise
 from engine.report import numbers
 from engine.report.experiments.baseline_tables import OURS, evaluated_table, published_table
+from engine.report.experiments.beside import MAXIMUM, beside_published
 from engine.report.experiments.conditions import Condition
-from engine.report.experiments.curves import DASHES, PUBLISHED
+from engine.report.experiments.curves import DASHES, PUBLISHED, over_runs
 from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.figure_layout import (
@@ -80,9 +81,13 @@ EXPERIMENT = Experiment(
 
 def _as_the_papers(evidence: Evidence, ipc: int) -> Condition | None:
     """Soft labels of the expert epoch with the greatest max on test, as the papers choose."""
-    candidates = of_first_expert(evidence.plain_soft(ipc))
+    candidates = _candidates(evidence, ipc)
     choice = choose_as_the_papers([each.cell for each in candidates])
     return next((each for each in candidates if choice and each.cell is choice.cell), None)
+
+
+def _candidates(evidence: Evidence, ipc: int) -> list[Condition]:
+    return of_first_expert(evidence.plain_soft(ipc))
 
 
 def _epochs_of(condition: Condition) -> int | None:
@@ -105,9 +110,11 @@ def _sentences(evidence: Evidence, soft: Mapping[int, Condition]) -> list[str]:
             ]
             if own is None or not told:
                 continue
+            among = [each for each in _candidates(evidence, ipc) if each.cell.summary(OURS)]
+            chosen = f"epoch {condition.epoch}" + (" chosen on test too" if len(among) > 1 else "")
             sentences.append(
-                f"At IPC {ipc} soft labels reach {numbers.accuracy(own)} % here, "
-                f"{numbers.listed(told)} as published."
+                f"At IPC {ipc} soft labels reach {numbers.accuracy(own)} % here (max on test, "
+                f"{chosen}), {numbers.listed(told)} as published."
             )
         sentences += _lengths(evidence, list(soft.values()), published.student_epochs)
     for each in evidence.evaluated:
@@ -116,7 +123,7 @@ def _sentences(evidence: Evidence, soft: Mapping[int, Condition]) -> list[str]:
         if summary is not None:
             sentences.append(
                 f"The set “{each.name}” (IPC {each.ipc:g}) reaches {numbers.accuracy(summary)} % "
-                f"here (n = {summary.n})."
+                f"here (max on test, n = {summary.n})."
             )
     return sentences or ["No IPC of these sweeps was published for this dataset."]
 
@@ -139,9 +146,12 @@ def _draw(
     evidence: Evidence, soft: Mapping[int, Condition], hard: Mapping[int, Condition]
 ) -> Figure:
     with house_style():
+        own = [*soft.values(), *hard.values()]
+        beside = beside_published(evidence, own, ours=MAXIMUM)
+        under = [over_runs(own) if own else "", beside or f"test accuracy, {MAXIMUM}"]
         figure, axes = titled(
             f"{evidence.results.dataset_name}: beside the published numbers",
-            "test accuracy, max on test (the papers’ measure)",
+            "; ".join(filter(None, under)),
         )
         ends = []
         drawn: set[int] = set()
@@ -164,11 +174,11 @@ def _draw(
             )
             ends.append(LineEnd(x=xs[-1], y=ys[-1], label=_short(name), colour=PUBLISHED))
         colour = colours(1)[0]
-        for name, own, shade, filled in (
+        for name, cells, shade, filled in (
             ("ours, soft", soft, colour, True),
             ("ours, hard", hard, HARD, False),
         ):
-            found = [(i, s) for i, c in own.items() if (s := c.cell.summary(OURS))]
+            found = [(i, s) for i, c in cells.items() if (s := c.cell.summary(OURS))]
             if not found:
                 continue
             drawn |= {ipc for ipc, _ in found}

@@ -69,12 +69,15 @@ class Plot:
     ticks: tuple[float, ...] | None = None
     level_name: str = ""
     reference: float | None = None  # a grey level for all, such as 100 %
+    beside: str = ""  # what else stands under the title where published points are drawn
 
 
 def draw_curves(plot: Plot, curves: Sequence[Curve]) -> Figure:
     """The figure of some curves; gids are those of curves, of published ones with "-published"."""
     with house_style():
-        figure, axes = titled(plot.title, plot.under)
+        published = any(curve.published for curve in curves)
+        below = [plot.under, plot.beside if published else ""]
+        figure, axes = titled(plot.title, "; ".join(filter(None, below)))
         shades = colours(len(curves))
         ends: list[LineEnd] = []
         for number, curve in enumerate(curves):

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from engine.analysis.choice import choose_expert_epoch
 from engine.report import numbers
 from engine.report.entries import Entry, Table, accuracy_entry, missing_entry
+from engine.report.experiments.beside import beside_published
 from engine.report.experiments.conditions import Condition
-from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
+from engine.report.experiments.curves import Curve, Plot, Point, draw_curves, over_runs
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
 from engine.report.experiments.pareto import main_grid
@@ -213,7 +214,8 @@ def _draw(
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: students over {title}",
-            under="each point an expert epoch",
+            under=f"each point an expert epoch, {over_runs(known)}",
+            beside=beside_published(evidence, known),
             xlabel=xlabel,
             ylabel=f"{evidence.of[1]} accuracy (%)",
             xscale="linear",

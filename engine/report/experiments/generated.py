@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from engine.report.experiments.beside import FINAL, beside_published
 from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, only_step
 from engine.report.experiments.curves import Plot, curves_of, draw_curves, under
@@ -13,6 +14,7 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.series import (
     Series,
+    conditions_drawn,
     everything_of,
     measured_only,
     series_of,
@@ -91,6 +93,7 @@ def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
             ylabel=f"{evidence.of[1]} accuracy (%)",
             xscale="linear",
             level_name="the expert’s soft labels",
+            beside=beside_published(evidence, conditions_drawn(series), theirs=FINAL),
         ),
         curves_of(series, evidence.of, hard_at=ALL_MASS, level=True, published=theirs),
     )

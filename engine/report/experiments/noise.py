@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from engine.report.experiments.beside import beside_published
 from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, only_step
 from engine.report.experiments.curves import Curve, Plot, curves_of, draw_curves, under
@@ -17,6 +18,7 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
 from engine.report.experiments.series import (
     Series,
+    conditions_drawn,
     everything_of,
     measured_only,
     series_of,
@@ -128,6 +130,9 @@ def _draw(evidence: Evidence, drawn: dict[float, list[Series]]) -> Figure:
             ylabel=f"{evidence.of[1]} accuracy (%)",
             xscale="linear",
             from_zero=False,
+            beside=beside_published(
+                evidence, [c for own in drawn.values() for c in conditions_drawn(own)]
+            ),
         ),
         curves,
     )

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from engine.analysis.pareto import Measured, ParetoPoint, pareto_front
 from engine.report import numbers
 from engine.report.entries import Entry, Table, cell_anchor
+from engine.report.experiments.beside import beside_published
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
 from engine.report.experiments.evidence import Evidence
@@ -68,7 +69,7 @@ def find(evidence: Evidence) -> Finding | None:
         name="expert_epoch_published",
         caption="Accuracy over the expert epoch, a line per IPC, beside the reproduction’s (one "
         "run a cell, read off its plot).",
-        draw=lambda: _draw_epochs(evidence, points),
+        draw=lambda: _draw_epochs(evidence, points, grid),
     )
     return Finding(
         sentences=tuple(_sentences(points)),
@@ -238,7 +239,9 @@ def _draw_front(evidence: Evidence, points: Sequence[ParetoPoint]) -> Figure:
     return figure
 
 
-def _draw_epochs(evidence: Evidence, points: Sequence[ParetoPoint]) -> Figure:
+def _draw_epochs(
+    evidence: Evidence, points: Sequence[ParetoPoint], grid: Sequence[Condition]
+) -> Figure:
     theirs = evidence.published.grid if evidence.published else {}
     curves = [
         Curve(
@@ -252,27 +255,10 @@ def _draw_epochs(evidence: Evidence, points: Sequence[ParetoPoint]) -> Figure:
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: accuracy over the expert epoch",
-            under=_compared_lengths(evidence),
+            under="mean over the runs of a cell",
+            beside=beside_published(evidence, grid),
             xlabel="expert epoch",
             ylabel=f"{evidence.of[1]} accuracy (%)",
         ),
         curves,
-    )
-
-
-def _compared_lengths(evidence: Evidence) -> str:
-    """How long our students trained, beside the published ones, which alone moves accuracies."""
-    own = sorted(
-        {
-            int(value)
-            for student in evidence.main_students.values()
-            if isinstance(value := dict(student).get("student.epochs"), int)
-        }
-    )
-    if not evidence.published or not own:
-        return "mean over the runs of a cell"
-    ours = str(own[0]) if len(own) == 1 else f"{own[0]}–{own[-1]}"
-    return (
-        f"students of {ours} epochs; published ones of {evidence.published.student_epochs:,}, "
-        "max on test"
     )

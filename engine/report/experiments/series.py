@@ -167,6 +167,11 @@ def everything_of(series: Iterable[Series]) -> list[Condition | None]:
     ]
 
 
+def conditions_drawn(series: Iterable[Series]) -> list[Condition]:
+    """Those whose accuracies a figure of some series shows, baselines included."""
+    return [each for each in everything_of(series) if each is not None]
+
+
 def paired_means(variants: Sequence[Variant], of: tuple[str, str]) -> list[float] | None:
     """The mean of every variant over the seeds that all have; over its own where none is shared.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from engine.report.experiments.bars import Bar, draw_bars
+from engine.report.experiments.beside import beside_published
 from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, only_step
 from engine.report.experiments.curves import under
@@ -16,6 +17,7 @@ from engine.report.experiments.finding import Experiment, Finding, Picture, cell
 from engine.report.experiments.series import (
     Series,
     baseline_summary,
+    conditions_drawn,
     everything_of,
     measured_only,
     series_of,
@@ -101,9 +103,10 @@ def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
         if evidence.published and each.ipc in evidence.published.shuffle:
             values = evidence.published.shuffle[each.ipc]
             theirs |= {(group, k): v for k, v in zip(KINDS, values, strict=True)}
+    beside = beside_published(evidence, conditions_drawn(series)) if theirs else ""
     return draw_bars(
         f"{evidence.results.dataset_name}: soft, hard and shuffled labels",
-        under(series),
+        "; ".join(filter(None, [under(series), beside])),
         groups,
         KINDS,
         bars,

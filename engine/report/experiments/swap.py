@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from engine.analysis.statistics import Summary, summarise
 from engine.report import numbers
+from engine.report.experiments.beside import beside_published
 from engine.report.experiments.comparison import compared
 from engine.report.experiments.conditions import Condition, only_step, subset_of
 from engine.report.experiments.curves import Curve, Plot, Point, draw_curves, few, under
@@ -17,6 +18,7 @@ from engine.report.experiments.finding import Experiment, Finding, Picture, cell
 from engine.report.experiments.series import (
     Series,
     Variant,
+    conditions_drawn,
     everything_of,
     measured_only,
     series_of,
@@ -132,6 +134,7 @@ def _draw(evidence: Evidence, series: Sequence[Series]) -> Figure:
             xlabel="rank i of the swapped probability",
             ylabel="accuracy relative to soft labels (%)",
             reference=100.0,
+            beside=beside_published(evidence, conditions_drawn(series)),
         ),
         curves,
     )

@@ -43,9 +43,9 @@ def found_in(records, **options):
     return {each.name: finding for each, finding in run_experiments(evidence(records, **options))}
 
 
-def found_by(name, records, **options):
+def found_by(experiment, records, **options):
     """What one experiment finds, without the time that all others take."""
-    (one,) = [each for each in EXPERIMENTS if each.name == name]
+    (one,) = [each for each in EXPERIMENTS if each.name == experiment]
     return one.find(evidence(records, **options))
 
 

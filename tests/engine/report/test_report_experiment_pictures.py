@@ -56,6 +56,44 @@ def test_what_was_asked_for_and_did_not_run_has_no_picture(name, options):
     assert "IPC 1" not in words
 
 
+def test_where_published_points_are_drawn_the_figure_says_how_the_students_differ(all_found):
+    told = {}
+    for finding in all_found.values():
+        for picture in finding.pictures:
+            figure = picture.draw()
+            keys = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+            if any(key.startswith("published") for key in keys):
+                told[picture.name] = " ".join(text.get_text() for text in figure.texts[1:])
+    assert set(told) == {
+        *("baseline", "accuracy_over_expert_accuracy", "accuracy_over_label_entropy"),
+        *("expert_epoch_published", "swap_ith", "shuffle_tail", "generated"),
+        "noise_lowest_entropy",
+    }
+    theirs = dict.fromkeys(told, "max on test") | {"generated": "final epoch"}
+    ours = dict.fromkeys(told, "final epoch") | {"baseline": "max on test"}
+    for name, text in told.items():
+        assert f"ours: students of 3,000 epochs, {ours[name]}" in text
+        assert f"published: students of 3,000 epochs, {theirs[name]}" in text
+        assert "n = " in text or name == "expert_epoch_published"
+
+
+def test_our_students_length_is_named_where_it_is_not_the_published_one():
+    short = [{**record, "student": student(epochs=300)} for record in plain()]
+    (_, picture) = found_by("pareto", short).pictures
+    assert (
+        "ours: students of 300 epochs, final epoch; published: students of 3,000"
+        in (texts_of(picture)[1])
+    )
+    assert "published" not in texts_of(found_by("pareto", short, name="flowers").pictures[0])[1]
+
+
+def test_the_papers_choice_on_test_is_named_beside_the_published_accuracy():
+    finding = found_by("baseline", plain())
+    assert "here (max on test, epoch 41 chosen on test too), 34.3" in finding.sentences[1]
+    alone = found_by("baseline", grid({(10, 13): 0.2, (10, None): 0.1}))
+    assert "here (max on test, epoch 13), 34.3" in alone.sentences[0]
+
+
 def two_experts():
     """Softened labels of two experts, whose students differ by ten points."""
     records = grid({(10, e): SOFT[10, e] + 0.1 for e in (4, 13)}, cell={"expert": OTHER})
