@@ -69,7 +69,7 @@ def test_sets_made_elsewhere_and_learned_labels_have_their_sections(tmp_path, mo
     assert set(summary["experiments"]) == {*alone["experiments"], "baseline", "learned-labels"}
     assert summary["id"] != alone["id"]
     page = (tmp_path / "r" / "index.html").read_text()
-    assert "The set “dm &lt;b&gt;” (IPC 1) reaches 12.5 ± 0.5 % here (n = 2)." in page
+    assert "The set “dm &lt;b&gt;” (IPC 1) reaches 12.5 ± 0.5 % here (max on test, n = 2)." in page
     assert "1 student missing" in page
     assert "most like those of d3-s0 at epoch 13 by rank correlation" in page
     assert {"tables/evaluated.tex", "tables/learned_labels_best_epoch.csv"} <= set(summary["files"])
