@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from beton_builder.machine import usable_cores
-from engine.sweep.execution import AUTO, Execution, unfinished, visible_gpus
+from engine.sweep.execution import Execution, unfinished, visible_gpus
 from engine.sweep.halving.questions import Halving
 from engine.sweep.ledger import Ledger
 from engine.sweep.planning.plan import amount_of_work
@@ -63,8 +63,8 @@ def estimate_trials(
     comes to, and what is measured here.
     """
     gpus = visible_gpus()
-    workers, threads = execution.fixed_workers, execution.threads
-    if execution.workers == AUTO and execution.workers_per_device is None and not gpus:
+    workers, threads = execution.fixed_workers(len(trials)), execution.threads
+    if execution.is_free and not gpus:
         workers, threads = usable_cores(), 1
     return dry_run_estimates(
         trials,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from beton_builder.machine import usable_cores
 from engine.errors import UsageError
 from engine.sweep.executors.local import run_local
 from engine.sweep.executors.ray_cluster import run_on_ray
@@ -65,11 +66,18 @@ class Execution:
             )
 
     @property
-    def fixed_workers(self) -> int:
-        """Workers as far as they need no measurement: those asked for, else 1 a device."""
+    def is_free(self) -> bool:
+        """Whether both workers and threads are left to what is fastest."""
+        return self.workers == AUTO and self.workers_per_device is None and self.threads is None
+
+    def fixed_workers(self, num_trials: int) -> int:
+        """Workers that need no measurement: those asked for, 1 a GPU, or by the threads of each."""
         if isinstance(self.workers, int):
             return self.workers
-        return (self.workers_per_device or 1) * max(len(visible_gpus()), 1)
+        gpus = len(visible_gpus())
+        if self.threads and not (gpus or self.workers_per_device or self.executor == "ray"):
+            return max(1, min(usable_cores() // self.threads, num_trials))
+        return (self.workers_per_device or 1) * max(gpus, 1)
 
     def packed(
         self,
@@ -86,11 +94,11 @@ class Execution:
             precision: that they train in.
             remembered: the packing that the sweep began in; it is kept.
         """
-        free = self.workers == AUTO and self.workers_per_device is None and self.threads is None
         if not trials:
             return self, None
-        if self.executor == "ray" or not free:
-            return replace(self, workers=self.fixed_workers, workers_per_device=None), None
+        if self.executor == "ray" or not self.is_free:
+            workers = self.fixed_workers(len(trials))
+            return replace(self, workers=workers, workers_per_device=None), None
         worth_it = remembered or visible_gpus() or operations_of(trials) > WORTH_MEASURING
         if not worth_it:
             return replace(self, workers=1), None
@@ -123,14 +131,14 @@ class Execution:
                 stall_timeout=self.stall_timeout,
                 on_event=on_event,
             )
-        gpus = visible_gpus()
+        workers = self.fixed_workers(len(trials))
         return run_local(
             trials,
             make_runner,
             ledger.write,
-            workers=self.fixed_workers,
+            workers=workers,
             threads=self.threads,
-            devices=gpus if self.fixed_workers > 1 else None,
+            devices=visible_gpus() if workers > 1 else None,
             retries=self.retries,
             stall_timeout=self.stall_timeout,
             on_event=on_event,

@@ -78,7 +78,8 @@ def sweep_students(
             ``auto``: one a GPU; on CPUs what is fastest by measurement, if the sweep is long enough
             to be worth one, and remembered in the sweep.
         workers_per_device: instead of ``workers``, a number for each GPU (without any: in all).
-        threads: of each worker; without it, an equal share of the cores. Actors have 1.
+        threads: of each worker; without it, an equal share of the cores. Actors have 1. With it
+            and ``auto`` workers, as many of these as there are cores for.
         retries: how many more workers may die of a trial before it is recorded as failed.
         stall_timeout: seconds without progress after which a worker is given up; None: never.
         ray_address: of the cluster; without it, Ray is started on this machine.

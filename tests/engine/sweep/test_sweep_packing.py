@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from pace_cases import made_pace, made_trial
 
 from beton_builder import machine
 from engine.errors import RankError
+from engine.sweep.dry_run import estimate_trials
+from engine.sweep.execution import Execution
 from engine.sweep.timing import measured_packing as module
 from engine.sweep.timing.measured_packing import (
     fastest_packing,
@@ -25,6 +28,7 @@ from engine.sweep.timing.packing import (
     choose_packing,
     recorded_packing,
 )
+from engine.training.progress import no_progress
 
 PLENTY = 10**15
 
@@ -108,6 +112,27 @@ def test_a_worker_keeps_its_subsets_and_the_images_it_evaluates_on() -> None:
     assert image_bytes([made_trial(ipc=1), made_trial(ipc=5)]) == 2 * 50 * pixels
     evaluated = made_trial(ipc=1, evaluation_images=700)
     assert image_bytes([evaluated]) == (2 * 10 + 700) * pixels
+
+
+@pytest.mark.parametrize(
+    ("threads", "num_trials", "workers"),
+    [(1, 100, 4), (2, 100, 2), (3, 100, 1), (8, 100, 1), (1, 3, 3)],
+)
+def test_threads_alone_say_how_many_workers_run_and_are_estimated(
+    monkeypatch: pytest.MonkeyPatch, threads: int, num_trials: int, workers: int
+) -> None:
+    monkeypatch.setattr("engine.sweep.execution.usable_cores", lambda: 4)
+    asked = Execution(threads=threads)
+    settled, packing = asked.packed(
+        trials(num_trials), precision="fp32", remembered=None, progress=no_progress
+    )
+    assert (settled.workers, settled.threads, packing) == (workers, threads, None)
+    estimated: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "engine.sweep.dry_run.dry_run_estimates", lambda _trials, **given: estimated.append(given)
+    )
+    estimate_trials(asked, trials(num_trials), precision="fp32", progress=no_progress)
+    assert [(each["workers"], each["threads"]) for each in estimated] == [(workers, threads)]
 
 
 def test_gpus_get_workers_without_a_measurement() -> None:
