@@ -112,6 +112,8 @@ def is_unclaimed(folder: Path) -> bool:
 def sole_writer(folder: Path) -> Iterator[None]:
     """Hold an artefact's folder for writing; makes the folder, and removes it if it stays empty.
 
+    On a file system without locks nothing keeps a second writer away.
+
     Raises:
         UsageError: another process holds it.
         ArtefactError: the folder can't be made.
@@ -125,8 +127,10 @@ def sole_writer(folder: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UsageError(f"another process is writing {folder}; wait for it") from error
+        except OSError:
+            pass  # a file system without locks: the command works, unguarded
         remove_partials(folder)
         try:
             yield

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
-from engine.errors import ArtefactError, DamageError
+from engine.errors import ArtefactError, DamageError, UsageError
 from engine.records import (
     content_id,
     read_record,
@@ -170,3 +170,22 @@ def test_a_sweeper_beside_many_writers_loses_nothing(tmp_path: Path) -> None:
         each.result()
         assert read_record(tmp_path / f"{number}.json") == {"number": number}
     assert not partials(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(_file: object, _how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("engine.records.fcntl.flock", refuse)
+    with sole_writer(tmp_path):
+        write_record(tmp_path / "record.json", {"a": 1})
+    assert read_record(tmp_path / "record.json") == {"a": 1}
+
+
+def test_a_lock_that_another_process_holds_is_waited_for(tmp_path: Path) -> None:
+    refused = pytest.raises(UsageError, match="another process is writing")
+    with sole_writer(tmp_path), refused, sole_writer(tmp_path):
+        pass
