@@ -84,7 +84,7 @@ def sorted_entries(folder: str | Path) -> list[os.DirEntry[str]]:
 
 def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
     """Files in torchvision's order: by folder path, then name; links followed, not in circles."""
-    pending, seen = [folder], set()
+    pending, seen = [folder], {_place_of(Path(folder))}
     found: list[tuple[str, list[os.DirEntry[str]]]] = []
     while pending:
         place = pending.pop()
@@ -92,12 +92,18 @@ def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
         found.append((place, [entry for entry in entries if not entry.is_dir()]))
         for entry in entries:
             if _is_class_folder(entry):
-                stat = entry.stat()
-                if (stat.st_dev, stat.st_ino) not in seen:
-                    seen.add((stat.st_dev, stat.st_ino))
+                place_of_entry = _place_of(entry)
+                if place_of_entry not in seen:
+                    seen.add(place_of_entry)
                     pending.append(entry.path)
     for _, files in sorted(found, key=lambda item: item[0]):
         yield from files
+
+
+def _place_of(folder: Path | os.DirEntry[str]) -> tuple[int, int]:
+    """What a folder is known by, through whatever links."""
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
 
 
 class Names:
