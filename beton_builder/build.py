@@ -62,12 +62,11 @@ def build_beton(
     format: auto, image-folder, tiny-imagenet, imagenet, cifar, idx, parquet, webdataset. workers:
     default one per usable core; never changes a byte. on_error: "fail" at the first damaged sample
     or "skip" and list them. max_resolution: longest side in pixels, larger images are scaled down.
-    image_mode: "auto" keeps
-    JPEGs as JPEGs and stores everything else as raw pixels; "raw"; "jpeg". jpeg_quality: of images
-    that have to be encoded. jpeg_check: "decode" or "markers", see `jpeg.py`. normalisation: auto,
-    measured, cifar10, imagenet, zca (whitening, see `whitening.py`; the papers' CIFAR-10), or
-    {"mean": [...], "std": [...]}. dry_run: return the plan, write nothing. force: replace a dataset
-    made from something else.
+    image_mode: "auto" keeps JPEGs as JPEGs and stores everything else as raw pixels; "raw"; "jpeg".
+    jpeg_quality: of images that have to be encoded. jpeg_check: "decode" or "markers", see
+    `jpeg.py`. normalisation: auto (see `normalisation.py`), measured, cifar10, imagenet, zca
+    (whitening, see `whitening.py`; the papers' CIFAR-10), or {"mean": [...], "std": [...]}.
+    dry_run: return the plan, write nothing. force: replace a dataset made from something else.
 
     Returns plain values: "status" ("built", "finished already" or "planned"), id, splits with
     samples, bytes and skipped, "largest_ipc", … Building again from the same source and options is

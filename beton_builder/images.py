@@ -30,6 +30,7 @@ IMAGE_MODES = ("auto", "raw", "jpeg")
 JPEG_CHECKS = ("decode", "markers")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_COLOUR_TYPE = 25  # its place in the header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +71,19 @@ class StoredImage:
         return jpeg.decode_any(bytes(self.payload))
 
 
-def store(data: bytes, rules: StorageRules) -> StoredImage:
+def is_greyscale(data: bytes) -> bool:
+    """Whether an encoded image has no colours, by its header. Raises ImageProblem."""
+    if data[:3] == JPEG_MAGIC:
+        return jpeg.read_header(data).components == 1
+    if data[:8] == PNG_MAGIC and len(data) > _PNG_COLOUR_TYPE:
+        return data[_PNG_COLOUR_TYPE] in (0, 4)
+    raise ImageProblem("is neither JPEG nor PNG")
+
+
+def store(data: bytes, rules: StorageRules, *, with_pixels: bool = False) -> StoredImage:
     """Decide and produce what is stored of one encoded image.
 
+    with_pixels: its pixels are wanted too, so a JPEG that is copied is decoded instead of checked.
     Raises ImageProblem when it is neither JPEG nor PNG, is damaged or cannot be converted.
     """
     if data[:3] == JPEG_MAGIC:
@@ -80,8 +91,10 @@ def store(data: bytes, rules: StorageRules) -> StoredImage:
         size = (header.height, header.width)
         grey = header.components == 1
         if rules.image_mode != "raw" and header.components != 4 and rules.resized(*size) == size:
-            jpeg.check_whole(data, header, rules.jpeg_check)
-            return StoredImage(data, MODE_JPEG, *size, grey, None)
+            pixels = jpeg.decode(data, header) if with_pixels else None
+            if pixels is None:
+                jpeg.check_whole(data, header, rules.jpeg_check)
+            return StoredImage(data, MODE_JPEG, *size, grey, pixels)
         return store_pixels(jpeg.decode(data, header), rules, grey=grey, was_jpeg=True)
     if data[:8] == PNG_MAGIC:
         check_png(data)

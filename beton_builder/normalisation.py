@@ -1,7 +1,8 @@
 """Mean and standard deviation of a dataset, for pixels in 0..1.
 
-"auto" follows the protocol: CIFAR-10 and CIFAR-100, in whatever format they come, take CIFAR-10's
-published values; folders of photographs take ImageNet's; everything else is measured over train.
+"auto" follows the protocol, in whatever format a dataset comes: CIFAR-10 and CIFAR-100 take
+CIFAR-10's published values; JPEGs and PNGs in colour, being photographs, take ImageNet's; greyscale
+images and arrays are measured over train, but for folders of images, which take ImageNet's.
 "zca" leaves pixels in 0..1 to the whitening that is fitted to them (`whitening.py`). Measuring
 counts pixel values in a histogram of integers, so the result is exact and the same for any number
 of workers. Greyscale datasets have one channel; published values are averaged over their three.
@@ -14,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from beton_builder.errors import BadOption
-from beton_builder.sources.samples import PixelSplit, Source
+from beton_builder.images import is_greyscale
+from beton_builder.jpeg import ImageProblem
+from beton_builder.sources.samples import EncodedSplit, PixelSplit, Source
 
 PUBLISHED = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -32,6 +35,8 @@ CIFAR100_CLASSES = """
     snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television
     tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
+_FOLDERS = ("image-folder", "imagenet", "tiny-imagenet")
+_LOOKED_AT = 8  # samples, of which a whole one in colour tells photographs
 _CIFAR_CLASSES = (CIFAR10_CLASSES.split(), CIFAR100_CLASSES.split())  # both sorted
 
 Histogram = npt.NDArray[np.int64]
@@ -60,13 +65,28 @@ def check_choice(choice: Choice) -> None:
 
 
 def resolve(choice: Choice, source: Source) -> Choice:
-    """What "auto" means for this source; anything else is returned as it is."""
+    """What "auto" means for this source; anything else is returned as it is.
+
+    Looks at the headers of the first samples of train. Raises DamagedSource.
+    """
     if choice != "auto":
         return choice
     if is_cifar(source):
         return "cifar10"
-    of_photographs = ("image-folder", "imagenet", "tiny-imagenet")
-    return "imagenet" if source.format in of_photographs else "measured"
+    train = source.splits["train"]
+    if source.format in _FOLDERS or (isinstance(train, EncodedSplit) and _in_colour(train)):
+        return "imagenet"
+    return "measured"
+
+
+def _in_colour(split: EncodedSplit) -> bool:
+    for sample in split.read(0, min(len(split), _LOOKED_AT)):
+        try:
+            if isinstance(sample, bytes) and not is_greyscale(sample):
+                return True
+        except ImageProblem:
+            continue
+    return False
 
 
 def is_cifar(source: Source) -> bool:

@@ -61,12 +61,22 @@ def build_beton(
     jpeg_quality: Annotated[
         int, typer.Option("--jpeg-quality", min=1, max=100, help="Of images encoded anew.")
     ] = 90,
+    jpeg_check: Annotated[
+        str,
+        typer.Option(
+            "--jpeg-check",
+            metavar="decode|markers",
+            help="How a JPEG that is kept as it is proves whole; markers is faster and finds less.",
+        ),
+    ] = "decode",
     normalisation: Annotated[
         str,
         typer.Option(
             "--normalisation",
             metavar="NAME",
-            help="Mean and std to record: auto, measured, cifar10 or imagenet; zca whitens, too.",
+            help="Mean and std to record: measured, cifar10 or imagenet; zca whitens, too. auto is "
+            "cifar10 for CIFAR, imagenet for other JPEGs and PNGs in colour and for folders of "
+            "images, measured for greyscale and arrays.",
         ),
     ] = "auto",
     force: Force = False,
@@ -89,6 +99,7 @@ def build_beton(
             max_resolution=max_resolution,
             image_mode=image_mode,
             jpeg_quality=jpeg_quality,
+            jpeg_check=jpeg_check,
             normalisation=normalisation,
             dry_run=dry_run,
             force=force,

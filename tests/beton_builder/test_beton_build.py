@@ -28,11 +28,13 @@ from beton_samples import (
 from beton_builder import (
     BadOption,
     BetonError,
+    DamagedSource,
     DatasetExists,
     OutputUnusable,
     beton_format,
     build_beton,
     dataset_info,
+    jpeg,
     open_dataset,
     plan,
 )
@@ -244,6 +246,28 @@ def test_measured_normalisation_of_images_of_all_sizes_is_exact(tmp_path: Path) 
         pixels = np.concatenate([train.image(i).reshape(-1, 3) for i in range(8)]) / 255
     np.testing.assert_allclose(dataset.mean, pixels.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(dataset.std, pixels.std(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("jpeg_check", ["decode", "markers"])
+def test_a_copied_jpeg_whose_values_are_measured_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jpeg_check: str
+) -> None:
+    done: list[str] = []
+
+    def count(name: str) -> None:
+        call = getattr(jpeg, name)
+        monkeypatch.setattr(jpeg, name, lambda *given: (done.append(name), call(*given))[1])
+
+    count("decode")
+    count("check_whole")
+    options: dict[str, Any] = {"normalisation": "measured", "jpeg_check": jpeg_check}
+    folder = small_folder(tmp_path / "source")
+    build_beton(folder, tmp_path / "out", **options)
+    assert (done.count("decode"), done.count("check_whole")) == (4, 2)  # of train, of val
+    photo = folder / "train/class1/2.JPEG"
+    photo.write_bytes(photo.read_bytes()[:-200] + b"\xff\xd9")
+    with pytest.raises(DamagedSource, match=r"class1/2\.JPEG"):
+        build_beton(folder, tmp_path / "damaged", **options)
 
 
 def test_grey_images_of_any_format_have_one_channel(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
             "max_resolution": None,
             "image_mode": "auto",
             "jpeg_quality": 90,
+            "jpeg_check": "decode",
             "normalisation": "auto",
             "force": False,
         },
@@ -34,7 +35,8 @@ CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
         beton_builder,
         "build_beton",
         "build-beton --source s --out d --format idx --workers 3 --on-error skip --force"
-        " --max-resolution 64 --image-mode raw --jpeg-quality 95 --normalisation imagenet",
+        " --max-resolution 64 --image-mode raw --jpeg-quality 95 --jpeg-check markers"
+        " --normalisation imagenet",
         {
             "source": "s",
             "out": Path("d"),
@@ -44,6 +46,7 @@ CASES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
             "max_resolution": 64,
             "image_mode": "raw",
             "jpeg_quality": 95,
+            "jpeg_check": "markers",
             "normalisation": "imagenet",
             "force": True,
         },
