@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -28,6 +28,15 @@ def _presets(folder: Traversable, prefix: str = "") -> Iterator[str]:
             yield from _presets(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             yield prefix + entry.name.removesuffix(".yaml")
+
+
+PURPOSES = {
+    "a scale for engine reproduce": {"experiments"},
+    "a recipe for engine learn-labels": {"inner", "outer", "held_out"},
+    "a plan for engine sweep-students": {"grids", "ipc", "labels", "seeds", "student", "by_ipc"},
+    "a recipe for engine train-expert": {"model", "lr", "optimiser", "schedule", "augmentation"},
+}
+"""What a configuration is for, told by the first of these whose keys it has any of."""
 
 
 def load_configuration(
@@ -88,13 +97,22 @@ def _validated(
     overrides: Mapping[str, Any] | None,
     where: str,
 ) -> Config:
-    values = _merged(kind().model_dump(), values)
+    given, values = values, _merged(kind().model_dump(), values)
     for key, value in (overrides or {}).items():
         values = _merged(values, _nested(key, _parse(key, value)))
     try:
         return kind.model_validate(values)
     except ValidationError as error:
+        found, expected = _purpose(given), _purpose(kind.model_fields)
+        mostly_unknown = 2 * len(given.keys() - kind.model_fields.keys()) > len(given)
+        if found and expected and found != expected and mostly_unknown:
+            raise ConfigurationError(f"{where} is {found}, expected {expected}") from error
         raise ConfigurationError(_explain(kind, error, where)) from error
+
+
+def _purpose(keys: Iterable[str]) -> str | None:
+    names = set(keys)
+    return next((purpose for purpose, telling in PURPOSES.items() if names & telling), None)
 
 
 def _parse(key: str, value: Any) -> Any:
@@ -171,17 +189,20 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
     lines = []
+    unknown: dict[str, list[str]] = {}  # by the keys that are known in their place
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
             known = _known_keys(kind, path[:-1])
             near = difflib.get_close_matches(path[-1], known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            lines.append(f"unknown key {'.'.join(path)}; {hint}")
+            unknown.setdefault(hint, []).append(".".join(path))
         else:
             found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
             place = ".".join(path) or "the whole"
             lines.append(f"{place}: {problem['msg']}{found}")
+    for hint, keys in unknown.items():
+        lines.append(f"unknown key{'s' * (len(keys) > 1)} {', '.join(keys)}; {hint}")
     return f"{where} does not fit: " + "; ".join(lines)
 
 

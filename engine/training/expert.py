@@ -66,13 +66,15 @@ def train_expert(
         ConfigurationError, UsageError, MismatchError, TrainingDiverged, RankError.
     """
     dataset = beton_builder.open_dataset(data)
-    recipe = _resolve_recipe(dataset, config, model, epochs, lr, hold_out, overrides, seed)
+    source = config or _usual_recipe(dataset)
+    recipe = _resolve_recipe(dataset, source, model, epochs, lr, hold_out, overrides, seed)
     manifest = _manifest(dataset, recipe, seed)
     dataset.split("train")
     check_place(Path(out))  # before a lock lies in it
     _check_batches(dataset, recipe, processes)
     if dry_run:
-        return _plan(dataset, recipe, Path(out), manifest, processes, force=force)
+        plan = _plan(dataset, recipe, Path(out), manifest, processes, force=force)
+        return {**plan, "recipe_from": str(source)}
     check_ranks(processes)
     with sole_writer(Path(out)):
         run = create_run(Path(out), manifest, force=force)
@@ -96,9 +98,14 @@ def train_expert(
     }
 
 
+def _usual_recipe(dataset: beton_builder.Dataset) -> str:
+    small = dataset.height is not None and dataset.height <= SMALL_IMAGE
+    return "expert-small" if small else "expert-imagenet"
+
+
 def _resolve_recipe(
     dataset: beton_builder.Dataset,
-    config: str | Path | None,
+    source: str | Path,
     model: str | None,
     epochs: int | None,
     lr: float | None,
@@ -106,12 +113,9 @@ def _resolve_recipe(
     overrides: Mapping[str, Any] | None,
     seed: int,
 ) -> ExpertRecipe:
-    if config is None:
-        small = dataset.height is not None and dataset.height <= SMALL_IMAGE
-        config = "expert-small" if small else "expert-imagenet"
     given = {"model": model, "epochs": epochs, "lr": lr, "hold_out": hold_out or None}
     values = {key: value for key, value in given.items() if value is not None}
-    recipe = load_configuration(ExpertRecipe, config, values | dict(overrides or {}))
+    recipe = load_configuration(ExpertRecipe, source, values | dict(overrides or {}))
     check_model_name(recipe.model)
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")

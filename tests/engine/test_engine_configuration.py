@@ -100,3 +100,45 @@ def test_a_file_that_does_not_fit_says_where(tmp_path: Path, text: str, message:
 def test_a_missing_file_names_the_nearest_preset() -> None:
     with pytest.raises(ConfigurationError, match="did you mean expert-small"):
         load_configuration(ExpertRecipe, "expert-smal")
+
+
+@pytest.mark.parametrize(
+    ("read", "preset", "message"),
+    [
+        (
+            ExpertRecipe,
+            "students-paper",
+            "is a plan for engine sweep-students, expected a recipe",
+        ),
+        (Grid, "expert-small", "is a recipe for engine train-expert, expected a plan for"),
+        (Grid, "learned-labels", "is a recipe for engine learn-labels, expected a plan for"),
+        (Grid, "reproduce/cpu", "is a scale for engine reproduce, expected a plan for"),
+        (LearnedRecipe, "table2-fashion-mnist", "is a plan for engine sweep-students"),
+    ],
+)
+def test_a_preset_of_another_command_is_called_that(read, preset: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{preset} {message}"):
+        load_configuration(read, preset)
+
+
+def test_a_plan_of_several_grids_is_no_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("grids: [{ipc: 1}, {ipc: 10}]\n")
+    with pytest.raises(ConfigurationError, match="is a plan for engine sweep-students"):
+        load_configuration(ExpertRecipe, file)
+
+
+def test_one_wrong_key_makes_no_other_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: convnet-d3\nlr: 0.1\nseeds: [0]\n")
+    with pytest.raises(ConfigurationError, match="unknown key seeds"):
+        load_configuration(ExpertRecipe, file)
+
+
+def test_known_keys_are_listed_once_for_all_that_are_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("colour: 1\nshape: 2\nepochs: 3\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(ExpertRecipe, file)
+    assert "unknown keys colour, shape; known: model, epochs" in str(caught.value)
+    assert str(caught.value).count("known: ") == 1

@@ -147,6 +147,13 @@ def test_held_out_images_are_not_trained_on(small_data: Path, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_says_where_the_recipe_comes_from(small_data: Path, tmp_path: Path) -> None:
+    usual = train(small_data, tmp_path / "run", dry_run=True)
+    chosen = train(small_data, tmp_path / "run", config="expert-cifar100", dry_run=True)
+    assert usual["recipe_from"] == "expert-small"
+    assert (chosen["recipe_from"], chosen["recipe"]["epochs"]) == ("expert-cifar100", 125)
+
+
 def test_the_accuracy_on_images_held_out_goes_with_the_labels_and_chooses_the_best_epoch(
     small_data: Path, small_run: Path, tmp_path: Path
 ) -> None:
