@@ -41,8 +41,8 @@ RULES = (
     "Otherwise only those count that hold, or show the opposite, with all comparisons of the claim "
     "judged together (Bonferroni). **Confirmed in part**: some hold; of a claim with several "
     "parts, such as a rise and a fall, all parts at the same IPC. **Mixed**: some hold and some "
-    "show the opposite. **Refuted**: some show the opposite and none holds. **Not decided**: anything else. "
-    "**Not testable at this scale**: the runs that it takes are not there.",
+    "show the opposite. **Refuted**: some show the opposite and none holds. **Not decided**: "
+    "anything else. **Not testable at this scale**: the runs that it takes are not there.",
     "That the best expert epoch grows is judged by the epochs that may be the best at either IPC, "
     "which must not overlap (table best_epoch), not by comparisons of single epochs.",
     "“No better” and “as good” allow one point. Runs without any scatter between them say nothing "

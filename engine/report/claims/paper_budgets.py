@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from engine.report.claims import published_words as words
+from engine.report.claims.published_students import BASELINES, DISTILLED, SRE2L, beside, other_rates
 from engine.report.claims.statement import (
     Statement,
     nothing,
+    of_another_expert,
     of_no_trial,
-    of_published_length,
     other_than_main,
     plain,
     plain_at_fewest,
@@ -59,9 +60,10 @@ BUDGETS = (
         text="Random images with soft labels are as accurate as published",
         source="paper, Table 2 and Appendix A.5; reproduction, section 2.1, Table 1",
         stated="The reproduction observes similar test accuracies for the soft-label baseline.",
-        needs="students of the published architecture and length on a dataset of Table 2",
+        needs="students of the published architecture, length and learning rate on a dataset of "
+        "Table 2",
         published=words.soft_labels,
-        concerns=of_published_length,
+        concerns=beside(*BASELINES),
         figures=("baseline",),
         tables=("published",),
     ),
@@ -72,9 +74,10 @@ BUDGETS = (
         stated="The soft-label baseline is competitive with the methods that synthesise images, "
         "despite its simplicity. In Table 2 it is above DM on CIFAR-100 and TinyImageNet, and a "
         "little below it on CIFAR-10.",
-        needs="students of the published architecture and length at an IPC of the table",
+        needs="students of the published architecture, length and learning rate at an IPC of the "
+        "table",
         published=words.methods,
-        concerns=of_published_length,
+        concerns=beside(DISTILLED),
         figures=("baseline",),
         tables=("published", "evaluated"),
     ),
@@ -84,9 +87,10 @@ BUDGETS = (
         source="paper, Table 1 (ImageNet-1K)",
         stated="With labels augmented by CutMix random images reach SRe2L’s synthetic ones, or "
         "exceed them, at all but the fewest images.",
-        needs="students of the published architecture and length with CutMix on ImageNet-1K",
+        needs="students of the published architecture, length and learning rate with CutMix on "
+        "ImageNet-1K",
         published=words.cutmix,
-        concerns=other_than_main("student.augmentation"),
+        concerns=beside(SRE2L, augmentation="cutmix"),
         figures=("cutmix",),
         tables=("cutmix",),
     ),
@@ -97,7 +101,7 @@ BUDGETS = (
         stated="The students’ learning rate was tuned for every IPC.",
         needs="several learning rates, Table 7’s among them, by students of the published length",
         published=words.learning_rates,
-        concerns=other_than_main("student.lr"),
+        concerns=other_rates,
         figures=("learning_rate",),
         tables=("learning_rate", "learning_rate_best"),
     ),
@@ -169,7 +173,7 @@ BUDGETS = (
         stated="What holds for one expert holds for experts of other seeds.",
         needs="a second expert’s labels, and hard labels",
         published=nothing,
-        concerns=plain_or_hard,
+        concerns=of_another_expert,
         tables=("robustness", "variance_split"),
     ),
     Statement(

@@ -53,6 +53,14 @@ def plain_or_hard(evidence: Evidence, condition: Condition) -> bool:
     return _is_main(evidence, condition)
 
 
+def of_another_expert(evidence: Evidence, condition: Condition) -> bool:
+    """Where several experts labelled, plain soft labels of any but the first, and hard ones."""
+    experts = {each.expert for each in evidence.results.experts}
+    if len(experts) < 2 or not _is_main(evidence, condition):
+        return False
+    return condition.labels == "hard" or condition.axes.get("expert") != min(experts)
+
+
 def _is_main(evidence: Evidence, condition: Condition) -> bool:
     return evidence.is_plain(condition) and not evidence.deviates(condition)
 
@@ -87,14 +95,6 @@ def softened(evidence: Evidence, condition: Condition) -> bool:
     """Labels at another temperature."""
     another = condition.axes["temperature"] != evidence.plain["temperature"]
     return condition.labels == "soft" and another
-
-
-def of_published_length(evidence: Evidence, condition: Condition) -> bool:
-    """Plain soft labels of students as long as the papers'."""
-    published = evidence.published
-    if published is None or condition.labels != "soft" or not evidence.is_plain(condition):
-        return False
-    return condition.axes.get("student.epochs") == published.student_epochs
 
 
 def of_no_trial(evidence: Evidence, condition: Condition) -> bool:

@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from engine.analysis.choice import choose_expert_epoch
+from engine.report import numbers
 from engine.report.claims.cells import against, percent, place, renamed, runs_of
 from engine.report.claims.comparisons import Comparison, Expected
+from engine.report.claims.published_students import (
+    AUGMENTATION,
+    BASELINES,
+    DISTILLED,
+    MODEL,
+    RATE,
+    SRE2L,
+    is_published_student,
+    published_rates,
+)
 from engine.report.claims.registry import Said, claim
 from engine.report.claims.runs import Side
 from engine.report.experiments.conditions import Condition
 from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.published import Published
 
-DISTILLED = "DM"
-"""The published method of synthetic images that random ones with soft labels are to beat."""
-
-BASELINES = ("soft labels (paper)", "soft labels (reproduction)")
-SRE2L = "SRe2L (CutMix labels)"
 PAPERS_MEASURE = ("max_on_test", "test")
-AUGMENTATION, RATE, MODEL = "student.augmentation", "student.lr", "student.model"
 
 
 @claim("as-published")
 def as_published(evidence: Evidence) -> Said:
     for name in BASELINES:
         yield from _less_published(evidence, name, "not less")
-    yield from _shorter(evidence)
+    yield from _unlike(evidence)
 
 
 @claim("beats-dm")
@@ -39,7 +44,7 @@ def random_beats_distilled(evidence: Evidence) -> Said:
             told = [f"{name} {of[ipc][0]:g} %" for name, of in published.rows.items() if ipc in of]
             here = percent(runs_of(own, evidence, PAPERS_MEASURE))
             yield f"{place(own)}, max on test: {here} here; published: {', '.join(told)}"
-    yield from _shorter(evidence)
+    yield from _unlike(evidence)
 
 
 @claim("random-under-cutmix")
@@ -50,7 +55,7 @@ def random_as_good_under_cutmix(evidence: Evidence) -> Said:
 def _less_published(
     evidence: Evidence, name: str, expected: Expected, *, augmentation: str | None = None
 ) -> Iterator[Comparison]:
-    """Students of the published kind and length, less the accuracy published under a name."""
+    """Students like the published ones, less the accuracy published under a name."""
     for ipc, (level, _) in _row(evidence.published, name).items():
         own = _as_published(evidence, ipc, augmentation)
         runs = runs_of(own, evidence, PAPERS_MEASURE)
@@ -72,7 +77,7 @@ def _row(published: Published | None, name: str) -> dict[int, tuple[float, float
 def _as_published(
     evidence: Evidence, ipc: int, augmentation: str | None = None
 ) -> Condition | None:
-    """Plain soft labels of the first expert, students of the published kind and length.
+    """Plain soft labels of the first expert, students like the published ones.
 
     augmentation: another than the usual one; None for the main student's.
     """
@@ -85,29 +90,26 @@ def _as_published(
         each
         for each in evidence.conditions
         if each.ipc == ipc and each.labels == "soft" and evidence.is_plain(each)
-        if each.axes.get(AUGMENTATION) == wanted and _is_published_student(each, published)
+        if each.axes.get(AUGMENTATION) == wanted and is_published_student(each, published)
     )
     return _best(same)
 
 
-def _is_published_student(condition: Condition, published: Published) -> bool:
-    model = _bare(condition.axes.get(MODEL, ""))
-    models = {_bare(name) for name in published.table7}
-    return model in models and condition.axes.get("student.epochs") == published.student_epochs
-
-
-def _shorter(evidence: Evidence) -> Iterator[str]:
-    """What students of another length reach where something was published, which tests nothing."""
+def _unlike(evidence: Evidence) -> Iterator[str]:
+    """What students of another length or rate reach where something was published: no test."""
     published = evidence.published
     for ipc in sorted({ipc for name in BASELINES for ipc in _row(published, name)}):
         best = evidence.best_soft(ipc)
-        length = best[0].axes.get("student.epochs") if best else None
-        if best is None or published is None or length == published.student_epochs:
+        if best is None or published is None or is_published_student(best[0], published):
             continue
+        length, rate = best[0].axes.get("student.epochs"), best[0].learning_rate
+        theirs = published_rates(published, best[0].axes.get(MODEL, ""), ipc)
+        at = f" at lr {numbers.listed([f'{each:g}' for each in sorted(theirs)])}" if theirs else ""
         here = percent(runs_of(best[0], evidence, PAPERS_MEASURE))
         yield (
-            f"{place(best[0])}, max on test: {here} here after {length} epochs of the student, "
-            f"which is no test: the published ones train for {published.student_epochs:,}"
+            f"{place(best[0])}, max on test: {here} here after {length} epochs of the student"
+            + (f" at lr {rate:g}" if rate is not None else "")
+            + f", which is no test: the published ones train for {published.student_epochs:,}{at}"
         )
 
 
@@ -147,9 +149,9 @@ def _published_rate(
     published: Published | None, conditions: Iterable[Condition], ipc: int
 ) -> float | None:
     """Table 7's learning rate for the model of these students."""
-    models = {_bare(each.axes.get(MODEL, "")) for each in conditions}
-    tables = published.table7.items() if published else ()
-    return next((of[ipc][1] for name, of in tables if _bare(name) in models and ipc in of), None)
+    models = {each.axes.get(MODEL, "") for each in conditions}
+    found = [published_rates(published, model, ipc) for model in models] if published else []
+    return next((rate for rates in found for rate in rates), None)
 
 
 @claim("another-expert")
@@ -195,7 +197,3 @@ def _best(conditions: list[Condition]) -> Condition | None:
     """Of the best expert epoch, chosen on validation where there is any."""
     choice = choose_expert_epoch([each.cell for each in conditions])
     return next((each for each in conditions if choice and each.cell is choice.cell), None)
-
-
-def _bare(name: object) -> str:
-    return str(name).replace("-", "").lower()
