@@ -33,7 +33,7 @@ def headline(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
 
 
 def _worth(evidence: Evidence) -> list[Card]:
-    weighed, _ = worth.weigh(evidence)
+    weighed, _ = evidence.weighed
     if not weighed:
         return []
     first = weighed[0].worth

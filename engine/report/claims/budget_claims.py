@@ -38,7 +38,7 @@ def soft_beats_hard(evidence: Evidence) -> Said:
 
 @claim("label-worth")
 def label_is_worth_images(evidence: Evidence) -> Said:
-    weighed, hard = worth.weigh(evidence)
+    weighed, hard = evidence.weighed
     fewest = min((len(runs_of(each, evidence).values) for each in hard.values()), default=0)
     for each in weighed:
         if not _tells_of_one(each.worth):

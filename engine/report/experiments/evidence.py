@@ -23,6 +23,7 @@ from engine.report.experiments.conditions import (
     is_student_axis,
     usual,
 )
+from engine.report.experiments.weighing import Weighed, weigh
 from engine.report.published import Published, published_of
 from engine.report.sweeps import Results
 
@@ -211,6 +212,17 @@ class Evidence:
         if choice is None:
             return None
         return next(each for each in candidates if each.cell is choice.cell), choice
+
+    @cached_property
+    def weighed(self) -> tuple[list[Weighed], dict[int, Condition]]:
+        """Every IPC's best soft labels with their worth, and the hard labels it is read from."""
+        hard = {ipc: each for ipc in self.ipcs if (each := self.plain_hard(ipc))}
+        soft = {ipc: best[0] for ipc in self.ipcs if (best := self.best_soft(ipc))}
+        hard, soft = (
+            {ipc: each for ipc, each in of.items() if each.cell.values(*self.of)}
+            for of in (hard, soft)
+        )
+        return weigh(soft, hard, self.of), hard
 
     @property
     def ipcs(self) -> list[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engine.analysis.trials import Seeds
@@ -15,6 +15,7 @@ from engine.report.experiments.conditions import Condition
 from engine.report.experiments.curves import DASHES, PUBLISHED
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding, NumberTable, Picture, cells_of
+from engine.report.experiments.weighing import Weighed
 from engine.report.figure_layout import (
     HARD,
     LineEnd,
@@ -27,43 +28,15 @@ from engine.report.figure_layout import (
 from engine.report.published import Published
 from engine.report.tables import Row, trial_ids
 
+FARTHEST = 10.0
+"""How many times the largest IPC measured an arrow reaches, though a label be worth still more."""
 
-@dataclass(frozen=True, kw_only=True)
-class Weighed:
-    """The soft labels of one IPC and what they are worth."""
-
-    soft: Condition
-    worth: Worth
-
-
-def weigh(evidence: Evidence) -> tuple[list[Weighed], dict[int, Condition]]:
-    """Every IPC's best soft labels with their worth, and the hard labels that it is read from."""
-    of = evidence.of
-    hard = {
-        ipc: plain
-        for ipc in evidence.ipcs
-        if (plain := evidence.plain_hard(ipc)) and plain.cell.values(*of)
-    }
-    soft = {
-        ipc: best[0]
-        for ipc in evidence.ipcs
-        if (best := evidence.best_soft(ipc)) and best[0].cell.values(*of)
-    }
-    if not hard or not soft:
-        return [], hard
-    every = [*hard.values(), *soft.values()]
-    subset_of = {trial.seeds: trial.subset_seed for each in every for trial in each.cell.trials}
-    found = worth_in_images(
-        {ipc: each.cell.values(*evidence.of) for ipc, each in soft.items()},
-        {ipc: each.cell.values(*evidence.of) for ipc, each in hard.items()},
-        group_of=subset_of,
-        extrapolate=True,
-    )
-    return [Weighed(soft=soft[worth.ipc], worth=worth) for worth in found], hard
+ROOM_OF_CHARACTER = 0.024
+"""Of words beside an arrow, as a share of the axes."""
 
 
 def find(evidence: Evidence) -> Finding | None:
-    weighed, hard = weigh(evidence)
+    weighed, hard = evidence.weighed
     if not weighed:
         return None
     return Finding(
@@ -244,33 +217,12 @@ def _draw(evidence: Evidence, weighed: Sequence[Weighed], hard: Mapping[int, Con
             zorder=3,
             gid="hard",
         )
+        farthest = FARTHEST * max(hard)
         for each, (ipc, level) in zip(weighed, known, strict=True):
             images = each.worth.images
             if images is None or images <= ipc or each.worth.kind == "less than measured":
                 continue
-            axes.annotate(
-                "",
-                xy=(images, level),
-                xytext=(ipc, level),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": colour,
-                    "linewidth": 0.9,
-                    "linestyle": "-" if each.worth.kind == "interpolated" else (0, (2, 2)),
-                    "shrinkA": 4,
-                    "shrinkB": 0,
-                },
-            )
-            axes.annotate(
-                f"× {amount(each.worth)}",
-                xy=((ipc * images) ** 0.5, level),
-                xytext=(0, -4),  # the curve of soft labels rises above it
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=PUBLISHED,
-            )
+            _draw_arrow(axes, each.worth, level, min(images, farthest), colour)
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
         set_ticks(axes, sorted({*hard, *(ipc for ipc, _ in known)}))
@@ -284,3 +236,36 @@ def _draw(evidence: Evidence, weighed: Sequence[Weighed], hard: Mapping[int, Con
             ],
         )
     return figure
+
+
+def _draw_arrow(axes: Axes, worth: Worth, level: float, end: float, colour: str) -> None:
+    """From the soft labels' IPC to `end` at their accuracy, with what one label is worth."""
+    text = f"× {amount(worth)}"
+    axes.annotate(
+        "",
+        xy=(end, level),
+        xytext=(worth.ipc, level),
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": colour,
+            "linewidth": 0.9,
+            "linestyle": "-" if worth.kind == "interpolated" else (0, (2, 2)),
+            "shrinkA": 4,
+            "shrinkB": 0,
+        },
+    )
+    # Both curves rise, and that of hard labels through the head: below on its right is nothing.
+    axes.annotate(
+        text,
+        xy=(end, level),
+        xytext=(3, -3),
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=8.5,
+        color=PUBLISHED,
+    )
+    # An arrow whose head lies outside the axes is not drawn; the words take room on the right.
+    first = min(axes.dataLim.x0, worth.ipc)
+    room = (end / first) ** (ROOM_OF_CHARACTER * len(text))
+    axes.update_datalim([(end * room, level)])

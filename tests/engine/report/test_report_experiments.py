@@ -20,6 +20,7 @@ from report_synthetic_sweep import grid, trial, write_sweep
 
 from engine.analysis import parse_trial
 from engine.report import textual, write_report
+from engine.report.experiments import weighing
 from engine.report.experiments.conditions import conditions_of, key_of, steps_of
 from engine.report.experiments.registry import EXPERIMENTS
 
@@ -135,6 +136,20 @@ def test_the_spread_of_a_baseline_is_explained_where_every_variant_has_one_run()
     alone = [*grid({(10, 13): 0.3, (10, None): 0.1}, [0]), *records[-1:]]
     (table,) = found_by("swap-ith", alone).tables
     assert any("no spread is given" in line for line in table.view.legend)
+
+
+def test_what_labels_are_worth_is_computed_once_for_the_whole_report(tmp_path, monkeypatch):
+    asked, compute = [], weighing.worth_in_images
+
+    def counted(*given, **options):
+        asked.append(given)
+        return compute(*given, **options)
+
+    monkeypatch.setattr(weighing, "worth_in_images", counted)
+    summary = write_report([write_sweep(tmp_path / "s", plain())], tmp_path / "r")
+    assert any("one soft label is worth" in text for text in summary["headline"])
+    assert {"worth", "claims"} <= set(summary["experiments"])
+    assert len(asked) == 1
 
 
 def test_a_longer_student_does_not_take_the_main_grid_apart(tmp_path):

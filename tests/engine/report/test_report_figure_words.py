@@ -109,3 +109,32 @@ def test_names_of_groups_of_bars_keep_apart():
     boxes = [box for text, box in words_of(figure) if text.startswith("IPC 10")]
     assert len(boxes) == 4
     assert not [1 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)) if a.overlaps(b)]
+
+
+WORTH = {
+    "within": ({1: 9.2, 2: 11.4, 5: 13.1, 10: 14.3}, {1: 4.3, 2: 5.9, 5: 9.6, 10: 12.1, 20: 14.6}),
+    "extrapolated": ({1: 9.2, 10: 16.0}, {1: 4.3, 2: 5.9, 5: 9.6, 10: 12.1}),
+    "far beyond": ({1: 24.5, 10: 25.5}, {1: 2.0, 5: 20.0, 10: 23.5, 50: 24.0}),
+    "a bound": ({1: 9.0, 5: 24.0}, {1: 2.0, 10: 14.0}),
+}
+
+
+@pytest.mark.parametrize("case", WORTH)
+def test_every_arrow_of_worth_is_drawn_and_its_words_cross_no_curve(case):
+    soft, hard = WORTH[case]
+    cells = {(ipc, 13): value / 100 for ipc, value in soft.items()}
+    cells |= {(ipc, None): value / 100 for ipc, value in hard.items()}
+    (picture,) = found_by("worth", grid(cells)).pictures
+    figure = drawn(picture)
+    axes = figure.axes[0]
+    arrows = [text for text in axes.texts if text.arrow_patch and not text.get_text()]
+    assert len(arrows) == len(soft)
+    assert all(axes.get_xlim()[0] <= arrow.xy[0] <= axes.get_xlim()[1] for arrow in arrows)
+    words = [box for text, box in words_of(figure) if text.startswith("×")]
+    assert len(words) == len(soft)
+    for box in words:
+        assert box.x1 <= axes.bbox.x1
+        for line in axes.lines:
+            path = line.get_path().transformed(line.get_transform())
+            assert not path.intersects_bbox(box, filled=False)
+    assert cut_off(figure) == []
