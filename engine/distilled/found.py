@@ -50,7 +50,7 @@ class Found:
 
     images: numbers, or encoded images. classes_n: class numbers (n,) if there are any. soft_nk: a
     row of numbers an image, if there are any; ``soft_name`` is what the file calls them.
-    own_export: whether it is a folder that `export_distilled` wrote.
+    own_export: whether it is a folder that `export_distilled` or `learn_labels` wrote.
     """
 
     images: Array | EncodedImages

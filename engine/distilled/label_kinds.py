@@ -2,7 +2,7 @@
 
 | Kind | What is in the file | Targets |
 |---|---|---|
-| `hard` | class numbers | one-hot rows |
+| `hard` | class numbers, or one-hot rows | one-hot rows |
 | `probabilities` | rows that sum to 1 | the rows |
 | `logits` | a teacher's outputs | softmax of the rows |
 | `weights` | numbers learned as targets of the cross-entropy (Ra-BPTT) | the rows as they are |
@@ -12,6 +12,7 @@ n images, k classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,18 @@ def understand_labels(
         )
     rows = _rows(found.soft_nk, num_classes, where)
     kind, finding = _kind_of(rows, asked, found.soft_name, where)
+    if kind == "probabilities" and asked == "auto" and _are_one_hot(rows):
+        kind, finding = "hard", finding and replace(finding, taken_as="hard")
     targets = _targets(rows, kind, where)
     if found.classes_n is None:
         return targets, kind, targets.argmax(axis=1).astype(np.int64), finding
     classes, _ = _class_numbers(found.classes_n, rows.shape[1], where)
     return targets, kind, classes, finding
+
+
+def _are_one_hot(rows: npt.NDArray[np.float64]) -> bool:
+    """Whether every row is one class and no other: a hard label, however it was saved."""
+    return bool(((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all())
 
 
 def _class_numbers(

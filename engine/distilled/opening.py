@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 import beton_builder
-from engine.distilled.array_files import HDF5_SUFFIXES, NPZ_SUFFIXES, load_npz, read_hdf5, read_npz
-from engine.distilled.artefact import is_export, require_whole
+from engine.distilled.array_files import HDF5_SUFFIXES, NPZ_SUFFIXES, read_hdf5, read_npz
 from engine.distilled.distilled_set import DistilledSet, Finding, tensor_of
 from engine.distilled.encoded_images import EncodedImages
 from engine.distilled.found import Found
 from engine.distilled.image_folder import is_image_folder, read_image_folder
-from engine.distilled.label_kinds import EXACT_SUM_ERROR, understand_labels
+from engine.distilled.label_kinds import understand_labels
+from engine.distilled.own_sets import is_own, read_own
 from engine.distilled.pixels import as_nchw, understand_values
 from engine.distilled.shard_readers import read_parquet, read_webdataset, shard_files
 from engine.distilled.tensor_files import SUFFIXES as TENSOR_SUFFIXES
@@ -41,7 +41,8 @@ def open_distilled(
 
     Args:
         path: a `.pt`, `.npz`, HDF5, parquet or tar file; or a folder of images by class, of
-            parquet or tar files, of MTT's tensors, or as `export_distilled` writes it.
+            parquet or tar files, of MTT's tensors, or as `export_distilled` or `learn_labels`
+            write it.
         dataset: the one it was distilled from; the set is held against its classes, channels and
             image size.
         images: what pixel values are (``bytes``, ``unit``, ``normalised``), or ``auto``: as far as
@@ -78,7 +79,7 @@ def open_distilled(
     if not found.own_export:
         findings += (
             _about_layout(found, pixels.shape),
-            _about_order(found, targets, kind, classes),
+            _about_order(found, targets, classes),
             _about_whitening(path, scale, dataset),
         )
     elif dataset is not None and not of_dataset:
@@ -120,11 +121,10 @@ def _about_layout(found: Found, shape: tuple[int, ...]) -> Finding | None:
 def _about_order(
     found: Found,
     targets_nk: npt.NDArray[np.float32],
-    kind: str,
     classes_n: npt.NDArray[np.int64],
 ) -> Finding | None:
-    """Soft labels that mostly contradict the classes beside them: perhaps of another order."""
-    if kind == "hard" or found.classes_n is None:
+    """Rows of labels that mostly contradict the classes beside them: perhaps of another order."""
+    if found.classes_n is None:
         return None
     agreeing = int((targets_nk.argmax(axis=1) == classes_n).sum())
     if 2 * agreeing >= len(classes_n):
@@ -164,8 +164,8 @@ def _of_another(found: Found, dataset: beton_builder.Dataset) -> Finding:
 def _read(path: Path, dataset: beton_builder.Dataset | None) -> Found:
     if not path.exists():
         raise ArtefactError(f"there is nothing at {path}; give the file or folder of a set")
-    if path.is_dir() and is_export(path):
-        return _read_export(path)
+    if path.is_dir() and is_own(path):
+        return read_own(path)
     if path.suffix.lower() in TENSOR_SUFFIXES:
         return read_tensor_file(path)
     if path.suffix.lower() in NPZ_SUFFIXES:
@@ -184,37 +184,7 @@ def _read(path: Path, dataset: beton_builder.Dataset | None) -> Found:
     raise ArtefactError(
         f"{path} is no distilled set of a kind known here. Looked for: .pt (tensors), .npz, HDF5 "
         "(.h5), .parquet, .tar (WebDataset), a folder of images by class, a folder with "
-        f"{MTT_IMAGES} and labels_best.pt, or one that engine export wrote"
-    )
-
-
-def _read_export(path: Path) -> Found:
-    manifest = require_whole(path)
-    if manifest["format"] == "npz":
-        arrays = load_npz(path / "data" / "train.npz")
-        found = Found(
-            images=arrays["images"],
-            classes_n=arrays["labels"],
-            soft_nk=arrays["soft_labels"],
-            soft_name="soft_labels",
-            ids=arrays["sample_ids"],
-            format="npz",
-        )
-    else:
-        # Those that were checked, and no other that lies beside them.
-        files = [path / name for name in sorted(manifest["files"]) if name.startswith("data/")]
-        read = read_parquet if manifest["format"] == "parquet" else read_webdataset
-        found = read(files, path)
-    assert found.soft_nk is not None
-    sums = found.soft_nk.sum(axis=1, dtype=np.float64)
-    return replace(
-        found,
-        class_names=tuple(manifest["dataset"]["classes"]),
-        dataset_id=manifest["dataset"]["id"],
-        own_export=True,
-        # Its soft labels are what a sweep's students were taught, whatever they look like: those
-        # of `top-k:4,keep` don't sum to 1.
-        soft_name="probabilities" if np.abs(sums - 1).max() <= EXACT_SUM_ERROR else "weights",
+        f"{MTT_IMAGES} and labels_best.pt, or one that engine export or learn-labels wrote"
     )
 
 

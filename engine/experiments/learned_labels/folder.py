@@ -4,7 +4,7 @@
     LEARNED/steps/step_000050.safetensors  logits and Adam's state, kept for the last step only
     LEARNED/steps/step_000050.json         record: its hash, the history since the record before
     LEARNED/labels.npz                     ids (n,), labels (n,), logits (n, k), initial_logits
-    LEARNED/distilled.npz                  images (n, h, w, c), soft_labels, labels, sample_ids
+    LEARNED/distilled.npz                  images (n, h, w, c), labels as of an export in npz
     LEARNED/result.json                    record: the step they are of, their hashes; written last
     LEARNED/comparison.json                record: what they resemble among an expert's epochs
 

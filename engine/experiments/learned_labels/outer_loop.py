@@ -152,5 +152,6 @@ class OuterLoop:
                 "soft_labels": softmax(logits),
                 "labels": self.labels,
                 "sample_ids": ids,
+                "classes": self.folder.manifest["dataset"]["classes"],
             },
         )

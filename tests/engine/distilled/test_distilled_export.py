@@ -119,6 +119,16 @@ def test_labels_that_do_not_sum_to_one_come_back_as_they_are(
     assert "none: they don't sum to 1" in card
 
 
+def test_an_export_of_hard_labels_is_one_of_hard_labels(small_data, small_store, tmp_path) -> None:
+    out = tmp_path / "set"
+    engine.export_distilled(
+        small_data, small_store, out, ipc=2, expert_epoch=2, format="npz", transform="hard"
+    )
+    found = engine.open_distilled(out, dataset=beton_builder.open_dataset(small_data))
+    assert found.label_kind == "hard"
+    assert np.array_equal(found.targets_nk, np.eye(3)[found.labels])
+
+
 def test_one_of_several_experts_has_to_be_named(small_data, tmp_path) -> None:
     store = tmp_path / "labels.zarr"
     for method in ("class-mean-images", "random-features"):

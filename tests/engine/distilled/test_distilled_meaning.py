@@ -39,6 +39,29 @@ def test_what_could_mean_several_things_is_refused(tmp_path, dataset, pixels) ->
     )
 
 
+def test_one_hot_rows_are_hard_labels(tmp_path, dataset, pixels) -> None:
+    rows = np.eye(3, dtype=np.float32)[pixels.classes_n]
+    np.savez(tmp_path / "set.npz", images=pixels.images_nhwc, labels=rows)
+    found = open_distilled(tmp_path / "set.npz", dataset=dataset)
+    assert found.label_kind == "hard"
+    assert np.array_equal(found.targets_nk, rows)
+    assert [(each.about, each.taken_as) for each in found.findings] == [("labels", "hard")]
+    said = open_distilled(tmp_path / "set.npz", dataset=dataset, label_kind="probabilities")
+    assert (said.label_kind, said.id) == ("probabilities", found.id)
+    rows[0] = (0.5, 0.5, 0)
+    np.savez(tmp_path / "soft.npz", images=pixels.images_nhwc, labels=rows)
+    assert open_distilled(tmp_path / "soft.npz", dataset=dataset).label_kind == "probabilities"
+
+
+def test_one_hot_rows_that_contradict_the_classes_are_said(tmp_path, dataset, pixels) -> None:
+    rows = np.eye(3, dtype=np.float32)[(pixels.classes_n + 1) % 3]
+    arrays = {"images": pixels.images_nhwc, "labels": pixels.classes_n, "soft_labels": rows}
+    np.savez(tmp_path / "set.npz", **arrays)
+    found = open_distilled(tmp_path / "set.npz", dataset=dataset)
+    assert found.label_kind == "hard"
+    assert "order of soft labels" in {each.about for each in found.findings}
+
+
 @given(
     low=st.floats(-30, 300, allow_nan=False),
     width=st.floats(0, 300, allow_nan=False),

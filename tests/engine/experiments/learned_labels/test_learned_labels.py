@@ -344,6 +344,39 @@ def test_the_distilled_set_holds_images_and_their_learned_labels(
         np.testing.assert_array_equal(arrays["sample_ids"], found.ids)
 
 
+def test_the_folder_is_a_distilled_set_of_its_dataset(
+    small_data: Path, learned: Path, tmp_path: Path
+) -> None:
+    dataset, found = beton_builder.open_dataset(small_data), engine.read_learned(learned)
+    opened = engine.open_distilled(learned, dataset=dataset)
+    assert opened.ids is not None
+    assert np.array_equal(opened.ids, found.ids)
+    assert opened.classes == tuple(dataset.classes)
+    assert (opened.label_kind, opened.name, opened.findings) == ("probabilities", "labels", ())
+    np.testing.assert_array_equal(opened.targets_nk, found.probabilities_nk)
+    with np.load(learned / "distilled.npz") as arrays:
+        images = arrays["images"].transpose(0, 3, 1, 2)
+    assert np.array_equal(opened.images_nchw.numpy(), images)
+    (tmp_path / "source").mkdir()
+    for split in ("train", "test"):
+        shutil.copytree(small_data.parent / "source" / split, tmp_path / "source" / split)
+        (tmp_path / "source" / split / "bee").rename(tmp_path / "source" / split / "owl")
+    beton_builder.build_beton(tmp_path / "source", tmp_path / "data", workers=1)
+    other = beton_builder.open_dataset(tmp_path / "data")
+    for path in (learned, learned / "distilled.npz"):
+        with pytest.raises(MismatchError, match="class 1 is 'bee' there, and 'cat'"):
+            engine.open_distilled(path, dataset=other)
+
+
+def test_labels_that_were_not_learned_to_the_end_are_no_set(
+    small_data: Path, learned: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(learned, tmp_path / "labels")
+    (out / "result.json").unlink()
+    with pytest.raises(ArtefactError, match="learning was not finished"):
+        engine.open_distilled(out, dataset=beton_builder.open_dataset(small_data))
+
+
 def test_every_flipped_byte_is_found(small_data: Path, learned: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels"
     learn(small_data, out)
