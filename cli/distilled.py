@@ -127,8 +127,13 @@ def evaluate(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="EVALUATION", help="Folder of the evaluation.")
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="EVALUATION",
+            help="Folder of the evaluation; by default PATH-evaluation, beside the set.",
+        ),
+    ] = None,
     config: Config = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="LIST", help="A student each; by default 0-4.")

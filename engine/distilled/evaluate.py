@@ -43,7 +43,7 @@ OWN_AXES = ("student", "by_ipc", "seeds", "init_seed", "order_seed", "augment_se
 def evaluate_distilled(
     data: str | Path,
     distilled: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     config: str | Path | None = None,
     seeds: Sequence[int] | None = None,
@@ -62,7 +62,8 @@ def evaluate_distilled(
     Args:
         data: the dataset that the set was distilled from, for its test and validation images.
         distilled: the set; see `open_distilled`, also for ``images`` and ``label_kind``.
-        out: folder of the evaluation, created where it is missing, else extended.
+        out: folder of the evaluation, created where it is missing, else extended; by default
+            ``NAME-evaluation`` beside the set.
         config: a plan of a sweep, as a YAML file or a preset's name, for its students and seeds.
         seeds: of initial weights, order and augmentation, one student each.
         workers, threads: as of `sweep_students`.
@@ -90,8 +91,10 @@ def evaluate_distilled(
         resolution=_asked_resolution(source, given),
     )
     students = _plan_students(source, given, dataset, opened)
-    files = EvaluationFolder(out)
+    files = EvaluationFolder(_beside(Path(distilled)) if out is None else out)
     head = _head(students, dataset, opened)
+    set_id = opened.id
+    del opened  # each worker reads it for itself
     files.check(head)
     precision = _precision(files, students)
     tell = progress or no_progress
@@ -105,7 +108,7 @@ def evaluate_distilled(
         images=images,
         label_kind=label_kind,
         resolution=students[0].shape.resolution,
-        set_id=opened.id,
+        set_id=set_id,
         precision=precision,
     )
     started = time.perf_counter()
@@ -119,6 +122,11 @@ def evaluate_distilled(
         listen = partial(_tell, on_event, len(students) - len(left))
         execution.run(left, factory, _Students(files, left), listen)  # type: ignore[arg-type]
     return summarise_evaluation(files, head, students, left, time.perf_counter() - started)
+
+
+def _beside(distilled: Path) -> Path:
+    place = distilled.resolve() if distilled.name in ("", "..") else distilled
+    return place.with_name(f"{place.name}-evaluation")
 
 
 def _check_overrides(given: Mapping[str, Any]) -> None:

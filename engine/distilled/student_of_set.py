@@ -119,11 +119,12 @@ class SetRunner(TrialRunner):
         self, dataset: beton_builder.Dataset, distilled: DistilledSet, arithmetic: Arithmetic
     ) -> None:
         super().__init__(dataset, None, arithmetic)
-        self.distilled = distilled
+        self._targets = torch.from_numpy(distilled.targets_nk)
         ids = distilled.ids
         # Augmentation is keyed on sample ids: an export of ours gets what its images got before.
         self._ids = np.arange(distilled.num_images) if ids is None else ids
-        self._inputs: Tensor | None = None
+        self._distilled: DistilledSet | None = distilled
+        self._inputs = torch.empty(0)
 
     def subset_of(self, trial: Trial) -> Subset:
         if trial.dataset.id != self.dataset.id:
@@ -131,14 +132,14 @@ class SetRunner(TrialRunner):
                 f"{self.dataset.path} changed while the set was evaluated: expected dataset "
                 f"{trial.dataset.id}, found {self.dataset.id}; run the same command again"
             )
-        if self._inputs is None:
-            self._inputs = self._as_inputs(trial)
-        targets_nk = torch.from_numpy(self.distilled.targets_nk)
-        return Subset(images_nchw=self._inputs, targets_nk=targets_nk, ids=self._ids)
+        if self._distilled is not None:
+            self._inputs = self._as_inputs(self._distilled, trial)
+            self._distilled = None  # its images lie in memory once, not twice
+        return Subset(images_nchw=self._inputs, targets_nk=self._targets, ids=self._ids)
 
-    def _as_inputs(self, trial: Trial) -> Tensor:
+    def _as_inputs(self, distilled: DistilledSet, trial: Trial) -> Tensor:
         """uint8 images, or floats that are normalised already; channels last in memory."""
-        images = self.distilled.images_nchw.to(self.arithmetic.device)
-        if self.distilled.scale == "unit":
+        images = distilled.images_nchw.to(self.arithmetic.device)
+        if distilled.scale == "unit":
             images = self._trainer_of(trial).network.normalise(images * 255)
         return images.contiguous(memory_format=torch.channels_last)

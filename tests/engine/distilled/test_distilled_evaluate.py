@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -11,8 +13,12 @@ from distilled_cases import QUICK, evaluate, make_pixels, normalised
 
 import beton_builder
 import engine
+from cli.main import main
+from engine.distilled import evaluate as evaluating
+from engine.distilled import open_distilled, student_of_set
 from engine.distilled.evaluation import read_evaluation
 from engine.errors import ConfigurationError, UsageError
+from engine.training import StudentTrainer
 from engine.training.step import Network
 
 
@@ -186,6 +192,42 @@ def test_unbalanced_sets_are_evaluated_too(small_data, tmp_path) -> None:
     found = read_evaluation(tmp_path / "out")
     assert found.ipc == pytest.approx(7 / 3)
     assert found.num_images == 7
+
+
+def test_without_a_place_the_evaluation_lies_beside_the_set(small_data, tmp_path, capsys) -> None:
+    pixels = make_pixels()
+    np.savez(tmp_path / "dm.npz", images=pixels.images_nhwc, labels=pixels.classes_n)
+    command = ["evaluate", "--data", str(small_data), "--distilled", str(tmp_path / "dm.npz")]
+    command += ["--seeds", "0", "--workers", "1", "--json"]
+    settings = [f"--set={key}={value}" for key, value in QUICK.items()]
+    assert main([*command, *settings]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["evaluation"] == str(tmp_path / "dm.npz-evaluation")
+    assert read_evaluation(tmp_path / "dm.npz-evaluation").seeds == (0,)
+
+
+def test_images_lie_in_memory_once(small_data, hard_set, tmp_path, dataset, monkeypatch) -> None:
+    """Not in the parent while its workers train, nor beside what a worker made of them."""
+    opened = []
+
+    def watch(*arguments, **options):
+        found = open_distilled(*arguments, **options)
+        opened.append(weakref.ref(found))
+        return found
+
+    alive = []
+
+    def train(runner, subset, *arguments, **options):
+        gc.collect()
+        alive.extend(each() for each in opened)
+        return taught(runner, subset, *arguments, **options)
+
+    taught = StudentTrainer.train
+    monkeypatch.setattr(StudentTrainer, "train", train)
+    for room in (evaluating, student_of_set):
+        monkeypatch.setattr(room, "open_distilled", watch)
+    evaluate(small_data, hard_set, tmp_path / "out", seeds=[0])
+    assert alive == [None, None]
 
 
 def test_workers_of_their_own_give_the_same_results(small_data, hard_set, tmp_path) -> None:
