@@ -66,7 +66,7 @@ class Resident:
         self.reason = reason
         num, channels, height, width = images.shape
         self._shape_hwc = (height, width, channels)
-        self._rows = self.images.permute(0, 2, 3, 1).reshape(num, -1)
+        self._rows = self.images.permute(0, 2, 3, 1).reshape(num, height * width * channels)
         self._sorted_ids, self._positions = _lookup(self.ids.cpu().numpy())
 
     def __len__(self) -> int:

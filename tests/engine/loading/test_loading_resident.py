@@ -38,6 +38,19 @@ def test_a_subset_keeps_its_order(tiles: Dataset, tile_pixels: np.ndarray) -> No
     assert resident.labels.tolist() == [2, 0, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["tiles", "photos"])
+@pytest.mark.parametrize("tier", ["resident", "streaming"])
+def test_an_empty_subset_has_no_batches(
+    name: str, tier: str, request: pytest.FixtureRequest
+) -> None:
+    dataset: Dataset = request.getfixturevalue(name)
+    epoch = batches(dataset, [], batch_size=4, view="plain", resolution=16, tier=tier)
+    assert list(epoch) == []
+    resident = load_resident(dataset, indices=[], resolution=16)
+    assert resident.images.shape == (0, 3, 16, 16)
+    assert resident.batch([]).images.shape == (0, 3, 16, 16)
+
+
 def test_greyscale_keeps_plane_0(tiles: Dataset, tile_pixels: np.ndarray) -> None:
     grey = dataclasses.replace(tiles, channels=1)
     resident = load_resident(grey, indices=[3, 1])
