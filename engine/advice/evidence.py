@@ -113,10 +113,10 @@ def evidence_of(sweeps: Sequence[str | Path], dataset: Dataset, data: str | Path
     cells = [cell for panel in family for cell in _measured_cells(panel)]
     notes = []
     if len(family) < len(panels):
-        settings = ", ".join(name for name in panels[0].axes if not _may_vary(name))
+        settings = ", ".join(name for name in panels[0].axes if not may_vary(name))
         notes.append(
             f"The sweeps also differ in {settings}; only the setting with most cells is used: "
-            f"{_in_words({k: v for k, v in family[0].axes.items() if not _may_vary(k)})}."
+            f"{_in_words({k: v for k, v in family[0].axes.items() if not may_vary(k)})}."
         )
     epochs = {cell.expert_epoch for cell in cells}
     ipcs = {cell.ipc for cell in cells}
@@ -200,7 +200,7 @@ def _is_length(name: str) -> bool:
     return name in _LENGTHS
 
 
-def _may_vary(name: str) -> bool:
+def may_vary(name: str) -> bool:
     """Whether panels that differ in this axis are of one family."""
     return name == LR or _is_length(name)
 
@@ -222,7 +222,7 @@ def _largest_family(panels: Sequence[Panel]) -> list[Panel]:
     """
     families: dict[tuple[tuple[str, Any], ...], list[Panel]] = {}
     for panel in panels:
-        others = tuple(item for item in panel.axes.items() if not _may_vary(item[0]))
+        others = tuple(item for item in panel.axes.items() if not may_vary(item[0]))
         families.setdefault(others, []).append(panel)
 
     def rank(family: list[Panel]) -> tuple[bool, int]:

@@ -9,19 +9,17 @@ from typing import Any
 
 from beton_builder import Dataset, open_dataset
 from engine.advice.budget import parse_budget
+from engine.advice.commands import commands, settings_of
 from engine.advice.costs import Plan, Wish, fit_budget, measured_costs, student_plans
 from engine.advice.evidence import Evidence, LearningRate, evidence_of, published_evidence
-from engine.advice.suggestion import SEARCH_BEYOND, Suggestion, suggest, whole_epoch
-from engine.advice.wording import commands, conclusion, notes_on, plan_in_words
+from engine.advice.suggestion import SEARCH_BEYOND, Suggestion, interval_of, suggest, whole_epoch
+from engine.advice.wording import conclusion, notes_on, plan_in_words
 from engine.analysis import LawFit, fit_laws
 from engine.errors import UsageError
 from engine.training.progress import Progress
 
 STUDENTS = 3
 """Fewer have no interval worth its name."""
-
-_OF_NETWORK = ("model", "resolution", "batch_size")
-"""Settings of the sweeps' students that the time of a step depends on."""
 
 
 def recommend(
@@ -47,8 +45,9 @@ def recommend(
         progress: called with (stage, done, total).
 
     Returns:
-        ``expert_epoch`` with its 95 % interval, ``learning_rate``, ``accuracy`` (of the law at that
-        place, a fraction, with interval), ``extrapolates`` (in words, or None), ``forms`` (each
+        ``expert_epoch`` with its 95 % interval (None for an end that was not reached, where the
+        epoch may be a bound itself), ``learning_rate``, ``accuracy`` (of the law at that place, a
+        fraction, with interval), ``extrapolates`` (in words, or None), ``forms`` (each
         form's held-out error in percentage points and its own best epoch), ``rests_on``, ``notes``
         and a ``message``. With a budget also ``pace``, what was measured; ``whole`` and ``plan``,
         all that one would do and what fits (None where nothing does), each with ``…_seconds``; and
@@ -65,9 +64,9 @@ def recommend(
     seconds = None if budget is None else parse_budget(budget)
     dataset = open_dataset(data)
     evidence = evidence_of(sweeps, dataset, data) if sweeps else published_evidence()
-    same = {f"student.{k}": v for k, v in (evidence.student or {}).items() if k in _OF_NETWORK}
-    plans = student_plans(dataset, ipc=ipc, overrides={**same, **(overrides or {})})
-    plans(1, None)  # refuses what can't work before anything is fitted or measured
+    settings = {**settings_of(evidence, dataset), **(overrides or {})}
+    plans = student_plans(dataset, ipc=ipc, overrides=settings)
+    student = plans(1, None)[0].student  # refused before anything is fitted or measured
     laws = fit_laws(evidence.points)
     found = suggest(laws, ipc)
     rate = evidence.learning_rate_near(ipc)
@@ -88,7 +87,9 @@ def recommend(
         answer["plan_seconds"] = None if plan is None else _seconds(plan)
         said.append(plan_in_words(seconds, plan, whole, found))
         if plan is not None:
-            answer["commands"] = commands(dataset, ipc, rate.best, plan)
+            answer["commands"] = commands(
+                dataset, ipc, rate, plan, model=student.model, settings=settings
+            )
             said += [f"  {line}" for line in answer["commands"]]
     answer["notes"] = notes_on(evidence, rate, ipc)
     answer["message"] = "\n".join(said)
@@ -124,11 +125,8 @@ def _row(law: LawFit, ipc: int) -> dict[str, Any]:
         "largest_ipc": law.extrapolation_error,
         "fit_error": law.fitted_error,
     }
-    epochs = {
-        "best_epoch": optimum and whole_epoch(optimum.knowledge),
-        "low": optimum and whole_epoch(optimum.low),
-        "high": optimum and whole_epoch(optimum.high),
-    }
+    low, high = interval_of(optimum) if optimum else (None, None)
+    epochs = {"best_epoch": optimum and whole_epoch(optimum.knowledge), "low": low, "high": high}
     return {
         "form": law.form,
         "formula": law.formula,

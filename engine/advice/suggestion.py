@@ -36,9 +36,9 @@ class Suggestion:
         return whole_epoch(self.optimum.knowledge)
 
     @property
-    def epochs(self) -> tuple[int, int]:
-        """Ends of its 95 % interval."""
-        return whole_epoch(self.optimum.low), whole_epoch(self.optimum.high)
+    def epochs(self) -> tuple[int | None, int | None]:
+        """Ends of its 95 % interval; None for an end that the search did not reach."""
+        return interval_of(self.optimum)
 
     def loss_at(self, epoch: int) -> float:
         """Accuracy that another epoch costs, by the law."""
@@ -51,13 +51,12 @@ def suggest(laws: Sequence[LawFit], ipc: int) -> Suggestion:
     Raises:
         UsageError: none does.
     """
-    found = [(law, law.best_knowledge(ipc, beyond=SEARCH_BEYOND)) for law in laws]
-    knowing = [(law, optimum) for law, optimum in found if optimum is not None]
+    knowing = _optima(laws, ipc, SEARCH_BEYOND)
     if knowing:
-        law, optimum = knowing[0]
-        if optimum.at_edge:
+        if knowing[0][1].at_edge:
             # No optimum anywhere near: what was measured is all that there is to go by.
-            optimum = law.best_knowledge(ipc) or optimum
+            knowing = _optima(laws, ipc, 1.0)
+        law, optimum = knowing[0]
         alike = [whole_epoch(other.knowledge) for each, other in knowing if _as_well(each, law)]
         return Suggestion(
             law=law,
@@ -71,6 +70,20 @@ def suggest(laws: Sequence[LawFit], ipc: int) -> Suggestion:
         "expected cells of several IPCs and expert epochs, found too few for a law: "
         "run engine sweep-students with --ipc 1,5,10 --expert-epochs 4,7,13,24"
     )
+
+
+def _optima(laws: Sequence[LawFit], ipc: int, beyond: float) -> list[tuple[LawFit, Optimum]]:
+    """The laws that know of epochs, with the best searched so many times beyond those measured."""
+    found = [(law, law.best_knowledge(ipc, beyond=beyond)) for law in laws]
+    return [(law, optimum) for law, optimum in found if optimum is not None]
+
+
+def interval_of(optimum: Optimum) -> tuple[int | None, int | None]:
+    """Whole epochs; None for an end that lies where the search ends, or beyond."""
+    first, last = optimum.searched
+    low = None if optimum.at_edge == "first" or optimum.low <= first else optimum.low
+    high = None if optimum.at_edge == "last" or optimum.high >= last else optimum.high
+    return (low and whole_epoch(low)), (high and whole_epoch(high))
 
 
 def whole_epoch(knowledge: float) -> int:

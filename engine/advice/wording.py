@@ -1,8 +1,7 @@
-"""A recommendation in sentences, with what it rests on and the commands to type."""
+"""A recommendation in sentences, with what it rests on."""
 
 from __future__ import annotations
 
-from beton_builder import Dataset
 from engine.advice.costs import Plan
 from engine.advice.evidence import Evidence, LearningRate
 from engine.advice.suggestion import Suggestion
@@ -11,9 +10,9 @@ from engine.sweep.timing.estimate import in_words
 
 def conclusion(evidence: Evidence, found: Suggestion, rate: LearningRate) -> str:
     """Expert epoch and learning rate, by which law, and how far that can be trusted."""
-    low, high = found.epochs
+    bound = {"last": "at least ", "first": "at most "}.get(found.optimum.at_edge or "", "")
     said = (
-        f"Expert epoch {found.epoch} (95 %: {low} to {high}) and learning rate {rate.best:g} for "
+        f"Expert epoch {bound}{found.epoch}{_interval(found)} and learning rate {rate.best:g} for "
         f"IPC {found.ipc}, by the form “{found.law.form}”, which "
     )
     error = found.law.held_out_error
@@ -39,6 +38,18 @@ def conclusion(evidence: Evidence, found: Suggestion, rate: LearningRate) -> str
     if found.beyond:
         said += f" This is an extrapolation: {'; '.join(found.beyond)}."
     return said
+
+
+def _interval(found: Suggestion) -> str:
+    """The 95 % interval of its epoch; nothing where that is as open as the epoch itself."""
+    low, high = found.epochs
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return "" if low == found.epoch else f" (95 %: from {low} on)"
+    if low is None:
+        return "" if high == found.epoch else f" (95 %: up to {high})"
+    return f" (95 %: {low} to {high})"
 
 
 def notes_on(evidence: Evidence, rate: LearningRate, ipc: int) -> list[str]:
@@ -68,21 +79,6 @@ def plan_in_words(budget: float, plan: Plan | None, wanted: Plan, found: Suggest
             f"{100 * found.loss_at(plan.expert_epochs):.1f} points"
         )
     return f"{said}."
-
-
-def commands(dataset: Dataset, ipc: int, rate: float, plan: Plan) -> list[str]:
-    """What to type for a plan."""
-    data, name = dataset.path, dataset.name
-    seeds = ",".join(map(str, range(plan.students)))
-    labels = f"labels/{name}.zarr"
-    return [
-        f"engine train-expert --data {data} --out runs/{name} --epochs {plan.expert_epochs}",
-        f"engine dump-labels --data {data} --expert runs/{name} --out {labels} "
-        f"--epochs {plan.expert_epochs}",
-        f"engine sweep-students --data {data} --labels {labels} --out sweeps/{name} --ipc {ipc} "
-        f"--expert-epochs {plan.expert_epochs} --seeds {seeds} --set student.lr={rate:g} "
-        f"--set student.epochs={plan.student_epochs}",
-    ]
 
 
 def _note_on_rate(rate: LearningRate, ipc: int) -> str:

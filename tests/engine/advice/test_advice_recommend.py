@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 
 import pytest
 from advice_sweeps import EPOCHS, IPCS, lawful, record, true_best_epoch, write_sweep
 
 import engine
 from beton_builder import open_dataset
+from cli.main import main
 from engine.advice import costs as costs_module
-from engine.advice.costs import costs_at, student_plans
+from engine.advice import recommendation
+from engine.advice.costs import Costs, costs_at, student_plans
 from engine.errors import ArtefactError, MismatchError, UsageError
+from engine.sweep.planning.grid import load_grids
+from engine.training.optimise import Schedule
 
 QUICK = {"student.model": "convnet-d2-w8", "student.epochs": 40, "student.precision": "fp32"}
 
@@ -60,6 +66,11 @@ def test_without_an_optimum_near_the_measured_epochs_the_last_of_them_is_a_bound
 ):
     found = engine.recommend(small_data, 30, sweeps=[sweep_of(lawful(epochs=(2, 3, 4, 6)))])
     assert found["expert_epoch"] == 6  # the true one is 29
+    assert found["expert_epoch_high"] is None
+    assert found["expert_epoch_low"] in range(2, 7)
+    assert found["expert_epoch_by_forms"] == [6, 6]  # all searched where the first one was
+    assert found["message"].startswith("Expert epoch at least 6")
+    assert "to 6)" not in found["message"]
     assert "the best may well lie later" in found["message"]
 
 
@@ -139,8 +150,77 @@ def test_a_budget_is_planned_at_the_pace_that_was_measured(small_data, sweep_of)
     assert found["whole"]["students"] == 3
     assert found["whole_seconds"]["expert"] == found["plan_seconds"]["expert"]
     assert "measured in fp32" in found["pace"]
-    assert "--expert-epochs" in found["commands"][-1]
-    assert found["message"].count("engine ") >= 3
+    assert all(f"  {line}" in found["message"].splitlines() for line in found["commands"])
+
+
+def test_without_an_optimum_near_the_first_epochs_measured_they_are_a_bound_from_above(
+    small_data, sweep_of
+):
+    late = lawful(ipcs=(1, 2, 3, 4), epochs=(20, 30, 45, 60))
+    found = engine.recommend(small_data, 1, sweeps=[sweep_of(late)])
+    assert (found["expert_epoch"], found["expert_epoch_low"]) == (20, None)  # the true one is 7
+    assert found["message"].startswith("Expert epoch at most 20")
+
+
+def test_the_commands_run_what_was_planned_for(small_data, tmp_path, sweep_of, monkeypatch):
+    """With the network and optimiser of the sweeps, and what was set; in a folder with a blank."""
+    data = tmp_path / "my data"
+    shutil.copytree(small_data, data)
+    optimiser = {"kind": "adamw", "momentum": 0.0, "weight_decay": 0.01}
+    student = {
+        "model": "convnet-d2-w16",
+        "resolution": 8,
+        "batch_size": 64,
+        "optimiser": optimiser,
+        "schedule": {"kind": "cosine", "factor": 0.1, "every": None, "horizon": 300},
+        "evaluations": 3,
+        "precision": "bf16",
+    }
+    planned = []
+
+    def priced(dataset, plan, students, progress):
+        planned.extend(plan(students, None))
+        return Costs(
+            expert_epoch=1.0,
+            labels=1.0,
+            students=lambda count, epochs: 0.05 * count * (epochs or 400),
+            basis="made up",
+        )
+
+    monkeypatch.setattr(recommendation, "measured_costs", priced)
+    found = engine.recommend(
+        data,
+        5,
+        budget="65s",
+        sweeps=[sweep_of(lawful(**student))],
+        overrides={"student.epochs": "400", "student.augmentation": "cutmix", "seeds": "[7]"},
+    )
+    assert found["plan"]["reduced"] == "shorter students"
+    typed = {}
+    for command, line in zip(
+        ("train_expert", "dump_labels", "sweep_students"), found["commands"], strict=True
+    ):
+        monkeypatch.setattr(
+            engine, command, lambda command=command, **o: typed.update({command: o}) or {}
+        )
+        assert main(shlex.split(line)[1:]) == 0
+        assert typed[command]["data"] == data.resolve()
+    expert = typed["train_expert"]
+    assert (expert["model"], expert["epochs"]) == ("convnet-d2-w16", found["expert_epoch"])
+    assert expert["overrides"] == {"resolution": "8"}
+    sweep = typed["sweep_students"]
+    assert (sweep["ipc"], sweep["expert_epochs"]) == ([5], str(found["expert_epoch"]))
+    assert sweep["seeds"] == list(range(found["plan"]["students"]))
+    (grid,) = load_grids(None, sweep["overrides"])
+    assert grid.labels == ["soft"]
+    (own,) = grid.students_at(5)
+    length = found["plan"]["student_epochs"]
+    assert (own.epochs, own.lr, own.precision) == (length, found["learning_rate"], "auto")
+    (like,) = {trial.student.model_copy(update={"lr": own.lr}) for trial in planned}
+    schedule = Schedule(kind="cosine", factor=0.1).resolved(length)
+    assert own == like.model_copy(update={"epochs": length, "schedule": schedule})
+    assert own.optimiser.model_dump() | optimiser == own.optimiser.model_dump()
+    assert own.augmentation == "cutmix"
 
 
 def test_costs_follow_from_the_pace_and_the_number_of_images(small_data, monkeypatch):
