@@ -84,7 +84,7 @@ def check_ray_installed() -> None:
     if importlib.util.find_spec("ray") is None:
         raise PeerMissing(
             "this suite measures the executor on Ray, which is not installed. Next: "
-            "`scripts/setup`, or `pip install 'softlabel-engine[ray]'`"
+            "`scripts/setup`, or in the checkout `pip install -e '.[ray]'`"
         )
 
 

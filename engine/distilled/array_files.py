@@ -72,8 +72,7 @@ def read_hdf5(path: Path) -> Found:
         import h5py
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{path} is an HDF5 file, and the Python package h5py isn't installed: "
-            'pip install "softlabel-engine[hdf5]"'
+            f"{path} is an HDF5 file, and the Python package h5py isn't installed: pip install h5py"
         ) from error
     arrays = {}
     try:
