@@ -5,7 +5,7 @@ from engine.experiments.label_transforms import (
     Population,
     Samples,
     label_transform,
-    label_transform_names,
+    label_transform_forms,
     parse_label_transform,
 )
 from engine.experiments.selection import (
@@ -15,7 +15,7 @@ from engine.experiments.selection import (
     parse_selection,
     select_random,
     selection,
-    selection_names,
+    selection_forms,
 )
 from engine.experiments.targets import hard_targets
 
@@ -28,10 +28,10 @@ __all__ = [
     "centred",
     "hard_targets",
     "label_transform",
-    "label_transform_names",
+    "label_transform_forms",
     "parse_label_transform",
     "parse_selection",
     "select_random",
     "selection",
-    "selection_names",
+    "selection_forms",
 ]

@@ -36,7 +36,7 @@ from engine.experiments.label_transforms import (
     zero_shot,
 )
 from engine.experiments.label_transforms.composition import LabelTransform, parse_label_transform
-from engine.experiments.label_transforms.registry import label_transform, label_transform_names
+from engine.experiments.label_transforms.registry import label_transform, label_transform_forms
 from engine.experiments.label_transforms.samples import Population, Probabilities, Samples
 
 FAMILIES = (softness, ranks, noise, invented, zero_shot, superclasses, class_structure)
@@ -49,6 +49,6 @@ __all__ = [
     "Probabilities",
     "Samples",
     "label_transform",
-    "label_transform_names",
+    "label_transform_forms",
     "parse_label_transform",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import UsageError
-from engine.experiments.label_transforms.registry import KNOWN, label_transform_names
+from engine.experiments.label_transforms.registry import KNOWN, label_transform_forms
 from engine.experiments.label_transforms.samples import Population, Probabilities, Samples
 from engine.experiments.label_transforms.softness import require_temperature
 
@@ -127,13 +127,15 @@ def _parse_step(part: str, text: str) -> Step:
     name, _, rest = part.partition(":")
     known = KNOWN.get(name)
     if known is None:
+        forms = label_transform_forms()
         near = difflib.get_close_matches(name, KNOWN, n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"known: {', '.join(label_transform_names())}"
+        hint = f"did you mean {forms[near[0]]}? " if near else ""
+        raise UsageError(
+            f"unknown label transform {name!r} in {text!r}; {hint}known: "
+            f"{', '.join(forms.values())} (described in docs/plans.md)"
         )
-        raise UsageError(f"unknown label transform {name!r} in {text!r}; {hint}")
     given = [each.strip() for each in rest.split(",")] if rest else []
-    form = name + (":" + ",".join(known.parameters) if known.parameters else "")
+    form = label_transform_forms()[name]
     if not len(known.parameters) - len(known.defaults) <= len(given) <= len(known.parameters):
         raise UsageError(
             f"label transform {part!r} in {text!r}: expected {form}, found {len(given)} values"

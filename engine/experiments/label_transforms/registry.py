@@ -62,9 +62,16 @@ def label_transform(
     return register
 
 
-def label_transform_names() -> list[str]:
-    """Names that a composition may use."""
-    return sorted(KNOWN)
+def label_transform_forms() -> dict[str, str]:
+    """How each transform is written, by its name: ``top-k`` → ``top-k:k[,keep]``."""
+    return {name: _form(name, known) for name, known in sorted(KNOWN.items())}
+
+
+def _form(name: str, known: Known) -> str:
+    parameters = [
+        f"[,{each}]" if each in known.defaults else f",{each}" for each in known.parameters
+    ]
+    return name + "".join(parameters).replace(",", ":", 1)
 
 
 def require_share(written: str, value: float) -> None:

@@ -15,7 +15,7 @@ from engine.experiments.selection.named import (
     Selection,
     parse_selection,
     selection,
-    selection_names,
+    selection_forms,
 )
 from engine.experiments.selection.pool import Pool
 
@@ -30,6 +30,6 @@ __all__ = [
     "parse_selection",
     "select_random",
     "selection",
-    "selection_names",
+    "selection_forms",
     "stratified",
 ]

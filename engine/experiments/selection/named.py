@@ -77,9 +77,17 @@ def selection(
     return register
 
 
-def selection_names() -> list[str]:
-    """Names that a grid may use."""
-    return sorted(_KNOWN)
+def selection_forms() -> dict[str, str]:
+    """How each selection is written, by its name: ``herding`` → ``herding[@EPOCH]``."""
+    return {name: _form(name, known) for name, known in sorted(_KNOWN.items())}
+
+
+def _form(name: str, known: _Known) -> str:
+    parameters = [
+        f"[,{each}]" if each in known.defaults else f",{each}" for each in known.parameters
+    ]
+    epoch = "[@EPOCH]" if known.needs else ""
+    return name + "".join(parameters).replace(",", ":", 1) + epoch
 
 
 @dataclass(frozen=True)
@@ -171,11 +179,14 @@ def parse_selection(text: str) -> Selection:
     name = match["name"].strip() if match else str(text)
     known = _KNOWN.get(name)
     if match is None or known is None:
+        forms = selection_forms()
         near = difflib.get_close_matches(name, _KNOWN, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(selection_names())}"
-        raise UsageError(f"unknown selection {text!r}; {hint}")
-    form = name + (":" + ",".join(known.parameters) if known.parameters else "")
-    form += "[@EPOCH]" if known.needs else ""
+        hint = f"did you mean {forms[near[0]]}? " if near else ""
+        raise UsageError(
+            f"unknown selection {text!r}; {hint}known: {', '.join(forms.values())} "
+            "(described in docs/plans.md)"
+        )
+    form = _form(name, known)
     return Selection(name, _arguments(known, match, form), _epoch(known, match, form))
 
 

@@ -177,7 +177,8 @@ def test_what_is_needed_and_not_there_is_said(spelling: str, message: str) -> No
     ("spelling", "message"),
     [
         ("sofd", "unknown label transform 'sofd'.*did you mean soft"),
-        ("distilled", "known: .*hard, noise-lowest-entropy, .*temperature"),
+        ("distilled", r"known: .*hard, noise-lowest-entropy:share,alpha, .*top-k:k\[,keep\]"),
+        ("swap", r"did you mean swap-ith:i\? known: between-superclasses, "),
         ("shuffled", "did you mean shuffle-tail"),
         ("soft+", "unknown label transform ''"),
         ("temperature", "expected temperature:value, found 0 values"),
@@ -192,7 +193,7 @@ def test_what_is_needed_and_not_there_is_said(spelling: str, message: str) -> No
         ("swap-ith:1.5", "invalid literal.*expected swap-ith:i"),
         ("top-k:0", "top-k:0: expected a number from 1 to 4"),
         ("top-k:5", "expected a number from 1 to 4, found 5"),
-        ("top-k:3,kept", "'kept' is not 'keep', which may be left out; expected top-k:k,keep"),
+        ("top-k:3,kept", r"'kept' is not 'keep', which may be left out; expected top-k:k\[,keep\]"),
         ("drop-class-column:4", "expected a number from 0 to 3, found 4 .classes count from 0"),
         ("drop-class-column:-1", "expected a number from 0 to 3"),
         ("generated:1.1", "generated:1.1: expected a number from 0 to 1, found 1.1"),

@@ -24,7 +24,7 @@ from label_transform_cases import (
     truncated,
 )
 
-from engine.experiments import Samples, label_transform_names, parse_label_transform
+from engine.experiments import Samples, label_transform_forms, parse_label_transform
 
 CLASSES = range(NUM_CLASSES)
 Row = list[float]
@@ -181,7 +181,7 @@ def found(spelling: str, rows: np.ndarray, of: Samples) -> np.ndarray:
 
 
 def test_every_transform_has_a_reference() -> None:
-    assert set(BY_ROW) | {"noise-lowest-entropy"} == set(label_transform_names())
+    assert set(BY_ROW) | {"noise-lowest-entropy"} == set(label_transform_forms())
 
 
 @settings(deadline=None)
