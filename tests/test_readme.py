@@ -1,10 +1,11 @@
-"""The README's command lines: every command, option, preset and name in them exists."""
+"""What README.md and docs/ tell to type exists, and the README's numbers are the committed ones."""
 
 from __future__ import annotations
 
 import csv
 import re
 import shlex
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,25 +16,39 @@ import yaml
 from cli.main import app
 from engine.configuration import preset_names
 from engine.experiments import parse_label_transform, parse_selection
+from engine.sweep import load_grids
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-OF_SCRIPTS = {"--cpu", "--long"}
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPRODUCTION = ROOT / "docs" / "reproduction" / "tables"
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OF_SCRIPTS = {"--cpu", "--long", "--without-ffcv"}
+OF_CLUSTERS = {"--gpus-per-node", "--num-cpus", "--signal"}
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
-def spans():
+@cache
+def text_of(document):
+    return document.read_text("utf-8")
+
+
+def spans(document):
     """Every piece of code: the lines of blocks, joined where they are broken, and inline code."""
-    lines = [line for block in FENCED.findall(TEXT) for line in join_broken(block).splitlines()]
-    return lines + re.findall(r"`([^`\n]+)`", FENCED.sub("", TEXT))
+    text = text_of(document)
+    blocks = [join_broken(block) for language, block in FENCED.findall(text) if language != "yaml"]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return lines + re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
 
 
 def join_broken(block):
     return re.sub(r"\\\n\s*", "", block)
 
 
-def commands():
+def commands(document):
     """The tokens of every line that types `engine`, and so of what is typed after it."""
-    return [shlex.split(span) for span in spans() if re.match(r"engine |--\w", span)]
+    typed = [span for span in spans(document) if re.match(r"engine [a-z…]|--\w", span)]
+    return [shlex.split(span) for span in typed]
 
 
 def options_of():
@@ -45,19 +60,26 @@ def options_of():
     }
 
 
-def values_of(option):
+def values_of(document, option):
     return [
-        after for tokens in commands() for before, after in pairwise(tokens) if before == option
+        after
+        for tokens in commands(document)
+        for before, after in pairwise(tokens)
+        if before == option
     ]
 
 
-def test_every_command_and_option_exists():
+def rows_of(table):
+    with (REPRODUCTION / f"{table}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@every_document
+def test_every_command_and_option_exists(document):
     known = options_of()
-    anywhere = set().union(*known.values()) | OF_SCRIPTS
-    lines = commands()
-    assert len(lines) > 40
-    for tokens in lines:
-        given = {token for token in tokens if re.match(r"--\w", token)}
+    anywhere = set().union(*known.values()) | OF_SCRIPTS | OF_CLUSTERS
+    for tokens in commands(document):
+        given = {token.split("=")[0] for token in tokens if re.match(r"--\w", token)}
         if tokens[0] != "engine":
             assert given <= anywhere, tokens
         else:
@@ -65,40 +87,75 @@ def test_every_command_and_option_exists():
             assert given <= known[tokens[1]], tokens
 
 
-def test_every_preset_exists():
-    named = {*values_of("--config"), *(s for s in spans() if re.fullmatch(r"paper/[\w-]+", s))}
-    assert len(named) > 4
-    assert named <= set(preset_names())
+def test_the_readme_and_the_page_on_clusters_type_commands():
+    assert len(commands(ROOT / "README.md")) > 40
+    assert len(commands(ROOT / "docs" / "cluster.md")) > 4
+
+
+@every_document
+def test_every_preset_exists(document):
+    shown = {span for span in spans(document) if re.fullmatch(r"paper/[\w-]+", span)}
+    typed = {name for name in values_of(document, "--config") if not name.endswith(".yaml")}
+    assert shown | typed <= set(preset_names())
+
+
+@every_document
+def test_every_plan_that_it_shows_is_one(document, tmp_path):
+    for language, block in FENCED.findall(text_of(document)):
+        if language == "yaml":
+            file = tmp_path / "plan.yaml"
+            file.write_text(block)
+            assert load_grids(file)
 
 
 @pytest.mark.parametrize(
     ("axis", "parse"), [("labels", parse_label_transform), ("selection", parse_selection)]
 )
 def test_every_label_transform_and_selection_exists(axis, parse):
-    (written,) = (each for each in values_of("--set") if each.startswith(f"{axis}=["))
+    settings = values_of(ROOT / "README.md", "--set")
+    (written,) = (each for each in settings if each.startswith(f"{axis}=["))
     names = yaml.safe_load(written.partition("=")[2])
     assert len(names) > 4
     for name in names:
         parse(name)
 
 
-def test_every_file_that_it_links_to_or_shows_is_there():
-    root = Path(__file__).parents[1]
-    links = [link for link in re.findall(r"\]\(([^)#]+)", TEXT) if "://" not in link]
-    assert links
-    assert [link for link in links if not (root / link).is_file()] == []
+@every_document
+def test_every_file_that_it_links_to_or_shows_is_there(document):
+    links = re.findall(r"\]\(([^)#]+)", FENCED.sub("", text_of(document)))
+    there = [link for link in links if "://" not in link]
+    assert [link for link in there if not (document.parent / link).is_file()] == []
+
+
+def test_no_text_installs_a_package_that_nobody_published():
+    """The project is installed from its checkout; its extras, too."""
+    rooms = ("engine", "beton_builder", "labelstore", "cli", "benchmarks")
+    sources = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    named = re.compile(r"install[^\n]*softlabel-engine")
+    assert [str(path) for path in (*DOCUMENTS, *sources) if named.search(path.read_text())] == []
 
 
 def test_what_a_label_is_worth_is_what_the_committed_reproduction_says():
-    folder = Path(__file__).parents[1] / "docs" / "reproduction" / "tables"
-    with (folder / "worth_in_images.csv").open(newline="") as file:
-        rows = {int(row["ipc"]): row for row in csv.DictReader(file)}
-    told = re.search(
-        r"worth ([\d.]+) hard-labelled images\*\* \(95 % interval ([\d.]+) to ([\d.]+)\)", TEXT
+    text = text_of(ROOT / "README.md")
+    rows = {int(row["ipc"]): row for row in rows_of("worth_in_images")}
+    first = re.search(
+        r"worth ([\d.]+) hard-labelled images\*\* \(95 % interval ([\d.]+) to ([\d.]+)\)(.*?)\.\s",
+        text,
+        re.DOTALL,
     )
+    assert first
+    columns = ("images_per_label", "worth_low", "worth_high")
+    assert first.groups()[:3] == tuple(f"{float(rows[1][column]):.1f}" for column in columns)
+    others = {int(ipc): amount for amount, ipc in re.findall(r"([\d.]+) at (\d+)", first[4])}
+    expected = {ipc: f"{float(row['images_per_label']):.1f}" for ipc, row in rows.items()}
+    assert {1: first[1], **others} == expected
+
+
+def test_claims_and_students_are_as_many_as_the_committed_reproduction_has():
+    text = text_of(ROOT / "README.md")
+    assert re.findall(r"(\d+) claims", text) == [str(len(rows_of("claims")))]
+    done = sum(row["sweep"] == "students" for row in rows_of("trials"))
+    missing = sum(int(row["runs"]) for row in rows_of("problems") if row["what"] == "not run")
+    told = re.search(r"(?:(\d+) of|all(?: of)?) its (\d+)\s+students", text)
     assert told
-    first = rows[1]
-    for text, column in zip(
-        told.groups(), ("images_per_label", "worth_low", "worth_high"), strict=True
-    ):
-        assert text == f"{float(first[column]):.1f}"
+    assert (int(told[1] or told[2]), int(told[2])) == (done, done + missing)
