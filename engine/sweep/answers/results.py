@@ -102,11 +102,7 @@ def _database(everything: pa.Table, where: str | None) -> Iterator[Any]:
         ThreadPoolExecutor(1, thread_name_prefix="query") as thread,
     ):
         connection.register("arrow", everything)
-        # To the microsecond, the finest that Python's datetime has.
-        connection.execute(
-            "create table all_trials as "
-            "select * replace (recorded_at::timestamp as recorded_at) from arrow"
-        )
+        connection.execute("create table all_trials as select * from arrow")
         connection.unregister("arrow")
 
         def run(sql: str) -> pa.Table:

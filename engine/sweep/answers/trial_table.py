@@ -33,10 +33,12 @@ from engine.records import write_bytes
 from engine.sweep.ledger import Ledger
 
 FILE = "results.parquet"
-LAYOUT = b"1"
+LAYOUT = b"2"
 """Of the columns; a file that says another one, or none, is written anew."""
 
-TEXT, NUMBER, COUNT, TIME = pa.string(), pa.float64(), pa.int64(), pa.timestamp("ns")
+TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
+TIME = pa.timestamp("us")
+"""The finest that Python's datetime has: pyarrow reads nanoseconds with pandas alone."""
 
 _KNOWN: dict[str, tuple[str, pa.DataType]] = {
     "id": ("trial", TEXT),
@@ -81,7 +83,7 @@ _SECTIONS = (
 
 Row = dict[str, Any]
 Sections = dict[str, str]  # name of a column → the part of the record that it comes from
-Stamps = dict[str, tuple[int, int]]  # trial id → when its record was written (ns), and its size
+Stamps = dict[str, tuple[int, int]]  # trial id → when its record was written (µs), and its size
 
 
 def read_trial_table(sweep: str | Path) -> pa.Table:
@@ -130,7 +132,7 @@ def _stamps(trials: Path) -> Stamps:
         for entry in os.scandir(folder):
             if entry.name.endswith(".json") and not entry.name.startswith("."):
                 about = entry.stat()
-                found[entry.name.removesuffix(".json")] = (about.st_mtime_ns, about.st_size)
+                found[entry.name.removesuffix(".json")] = (about.st_mtime_ns // 1000, about.st_size)
     return found
 
 
@@ -143,12 +145,12 @@ def _stamps_of(table: pa.Table) -> Stamps:
 def _build(ledger: Ledger, stamps: Stamps) -> pa.Table:
     sections = {name: section for name, (section, _) in _KNOWN.items()}
     rows = []
-    for trial, (written_ns, size) in sorted(stamps.items()):
+    for trial, (written_us, size) in sorted(stamps.items()):
         try:
             row = _flat(ledger.read(trial), sections)
         except ArtefactError as error:
             row = {"id": trial, "status": "damaged", "error": str(error)}
-        rows.append(row | {"recorded_at": written_ns, "record_bytes": size})
+        rows.append(row | {"recorded_at": written_us, "record_bytes": size})
     columns = {name: _typed(name, [row.get(name) for row in rows]) for name in sections}
     return _arranged(pa.table(columns), sections)
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def sweep(tmp_path: Path) -> Path:
 
 def rows_by_id(sweep: Path, sql: str = "select * exclude (recorded_at) from trials") -> dict:
     return {row["id"]: row for row in engine.query_results(sweep, sql)["table"]}
+
+
+def test_times_of_the_file_are_what_python_can_tell(sweep: Path) -> None:
+    read_trial_table(sweep)
+    table = pyarrow.parquet.read_table(sweep / FILE)
+    assert str(table.schema.field("recorded_at").type) == "timestamp[us]"
+    written = {f.stem: f.stat().st_mtime_ns // 1000 for f in sweep.glob("trials/*/*.json")}
+    epoch, tick = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+    told = {r["id"]: r["recorded_at"].replace(tzinfo=UTC) for r in table.to_pylist()}
+    assert {trial: (at - epoch) // tick for trial, at in told.items()} == written
 
 
 def test_every_key_of_a_record_is_a_column_whatever_its_name(tmp_path: Path) -> None:
