@@ -35,8 +35,8 @@ def import_ray() -> Any:
         import ray.util.scheduling_strategies
     except ImportError:
         raise UsageError(
-            "--executor ray needs Ray, which is not installed: in the checkout of this project, type "
-            "scripts/setup, or pip install -e '.[ray]'"
+            "--executor ray needs Ray, which is not installed: in the checkout of this project, "
+            "type scripts/setup, or pip install -e '.[ray]'"
         ) from None
     return ray
 
