@@ -17,6 +17,7 @@ from engine.report.experiments.series import (
     conditions_drawn,
     everything_of,
     measured_only,
+    ranked,
     series_of,
     variants_of,
 )
@@ -69,15 +70,17 @@ def _mass(condition: Condition) -> tuple[float, str] | None:
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
     sentences = []
     for each in telling(series):
-        means = [(v.condition.cell.summary(*evidence.of), v) for v in each.variants]
-        known = [(summary.mean, v) for summary, v in means if summary is not None]
-        if not known:
+        # Of equal ones the greatest mass.
+        known = [v for v in reversed(each.variants) if v.condition.cell.summary(*evidence.of)]
+        ranking = ranked(known, evidence.of)
+        if ranking is None:
             continue
-        _, best = max(known, key=lambda pair: (pair[0], pair[1].value))
-        which = f"best of {len(known)} generated labels" if len(known) > 1 else "generated labels"
-        text = f"{at(each, series)}, the {which} (p = {best.text}) are "
-        text += f"{than(best.minus(best.soft, evidence.of))} the expert’s labels"
-        over_hard = best.minus(best.hard, evidence.of)
+        best = ranking.best
+        which = f"best of {len(known)} generated labels {ranking.how}"
+        which = which if len(known) > 1 else "generated labels"
+        text = f"{at(each, series)}, the {which} (p = {best.text}{ranking.caution}) are "
+        text += f"{than(ranking.minus(best, best.soft))} the expert’s labels"
+        over_hard = ranking.minus(best, best.hard)
         text += f" and {than(over_hard)} hard labels." if over_hard else "."
         sentences.append(text)
     return sentences

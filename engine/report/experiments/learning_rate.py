@@ -15,9 +15,9 @@ from engine.report.experiments.finding import Experiment, Finding, NumberTable, 
 from engine.report.experiments.series import (
     Series,
     Variant,
-    best_first,
     everything_of,
     measured_only,
+    ranked,
     series_of,
 )
 from engine.report.experiments.words import telling
@@ -102,8 +102,8 @@ def _chosen(series: Series) -> tuple[Variant, str] | None:
 
     Rates are often tried on fewer seeds than the usual one: over the seeds that all have, if any.
     """
-    ordered = best_first(series.variants, ("final", "test"))
-    return None if ordered is None else (ordered[0][0], ordered[1])
+    ranking = ranked(series.variants, ("final", "test"))
+    return None if ranking is None else (ranking.best, ranking.split)
 
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:

@@ -19,6 +19,7 @@ from engine.report.experiments.series import (
     Series,
     everything_of,
     measured_only,
+    ranked,
     series_of,
     variants_of,
 )
@@ -145,19 +146,18 @@ def _find(
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
     sentences = []
     for each in telling(series):
-        known = [
-            (found.mean, v)
-            for v in each.variants
-            if (found := v.minus(v.soft, evidence.of)) is not None
-        ]
-        if not known:
+        known = [v for v in each.variants if v.minus(v.soft, evidence.of) is not None]
+        ranking = ranked(known, evidence.of)
+        if ranking is None:
             sentences.append(
                 f"{at(each, series)} there are no soft labels left alone to compare with."
             )
             continue
-        ordered = [v for _, v in sorted(known, key=lambda pair: (-pair[0], pair[1].text))]
-        told = [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
-        words = numbers.listed([f"“{v.text}” {change(v.minus(v.soft, evidence.of))}" for v in told])
-        of = f" (of {len(ordered)} kinds the best and the worst)" if len(ordered) > 2 else ""
-        sentences.append(f"{at(each, series)}, against soft labels{of}, {words}.")
+        which, told = "", {v.text: v.minus(v.soft, evidence.of) for v in ranking.variants}
+        if len(known) > 2:
+            which = f" (of {len(known)} kinds the best and the worst {ranking.how}"
+            which += f"{ranking.caution})"
+            told = {v.text: ranking.minus(v, v.soft) for v in (ranking.best, ranking.worst)}
+        words = numbers.listed([f"“{text}” {change(found)}" for text, found in told.items()])
+        sentences.append(f"{at(each, series)}, against soft labels{which}, {words}.")
     return sentences

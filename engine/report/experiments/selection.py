@@ -14,6 +14,7 @@ from engine.report.experiments.series import (
     Variant,
     everything_of,
     measured_only,
+    ranked,
     series_of,
 )
 from engine.report.experiments.words import at, telling, than
@@ -102,24 +103,17 @@ def _order(condition: Condition) -> tuple[int, int, str]:
 
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
-    of = evidence.of
     sentences = []
     for each in telling(series):
-        known = [
-            (found.mean, v)
-            for v in each.variants
-            if (found := v.condition.cell.summary(*evidence.of))
-        ]
-        if not known:
+        known = [v for v in each.variants if v.condition.cell.summary(*evidence.of)]
+        ranking = ranked(known, evidence.of)
+        if ranking is None:
             continue
-        best, worst = (
-            pick(known, key=lambda pair: (pair[0], pair[1].text))[1] for pick in (max, min)
-        )
-        which = f"best of {len(known)} selections" if len(known) > 1 else "selection"
-        text = f"{at(each, series)}, the {which} ({best.text}) is "
-        text += f"{than(best.minus(best.soft, of))} random images"
+        best, worst = ranking.best, ranking.worst
+        which = f"best of {len(known)} selections {ranking.how}" if len(known) > 1 else "selection"
+        text = f"{at(each, series)}, the {which} ({best.text}{ranking.caution}) is "
+        text += f"{than(ranking.minus(best, best.soft))} random images"
         if worst is not best:
-            text += f", the worst ({worst.text}) {than(worst.minus(worst.soft, of))}"
-            text += " them"
+            text += f", the worst ({worst.text}) {than(ranking.minus(worst, worst.soft))} them"
         sentences.append(text + ".")
     return sentences

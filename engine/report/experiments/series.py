@@ -7,12 +7,12 @@ and hard labels, for the tables (`comparison`), lines (`curves`) and dots of an 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from engine.analysis.statistics import Difference, Summary, summarise
+from engine.analysis.statistics import Difference, Summary, interval_among, summarise
 from engine.analysis.trials import Value
 from engine.report import numbers
 from engine.report.experiments.conditions import OF_EXPERTS, Condition, subset_of, varying_axes
@@ -184,17 +184,52 @@ def paired_means(variants: Sequence[Variant], of: tuple[str, str]) -> list[float
     return [float(np.mean([cell[s] for s in (shared or cell)])) for cell in cells]
 
 
-def best_first(
-    variants: Sequence[Variant], of: tuple[str, str]
-) -> tuple[list[Variant], str] | None:
-    """Variants from the best to the worst, of equal ones in their own order, and the split that
-    says so.
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Variants from the best to the worst, of equal ones in their own order, by `split`.
 
-    Validation where all were measured on it, so that the choice does not flatter what is reported
-    of it; else `of` itself. None where one has not been measured.
+    `comparisons`: among how many differences in `of` the best or the worst was picked by itself;
+    1 where other images picked it.
     """
+
+    variants: tuple[Variant, ...]
+    split: str
+    of: tuple[str, str]
+
+    @property
+    def best(self) -> Variant:
+        return self.variants[0]
+
+    @property
+    def worst(self) -> Variant:
+        return self.variants[-1]
+
+    @property
+    def comparisons(self) -> int:
+        return len(self.variants) if self.split == self.of[1] else 1
+
+    def minus(self, variant: Variant, other: Condition | None) -> Difference | None:
+        """A picked variant's accuracy less a baseline's, its interval as wide as the pick asks."""
+        found = variant.minus(other, self.of)
+        ends = interval_among(found, self.comparisons) if found else None
+        return replace(found, ci_low=ends[0], ci_high=ends[1]) if found and ends else found
+
+    @property
+    def how(self) -> str:
+        """ "by validation accuracy"."""
+        return f"by {self.split} accuracy"
+
+    @property
+    def caution(self) -> str:
+        """That intervals are wider where the pick was made on what they are of; else empty."""
+        return "; intervals widened for the choice" if self.comparisons > 1 else ""
+
+
+def ranked(variants: Sequence[Variant], of: tuple[str, str]) -> Ranking | None:
+    """Variants by validation accuracy where all have one, so that the choice does not flatter what
+    is reported of them in `of`; else by that. None where one has not been measured."""
     for measure, split in (("selected", "validation"), of):
         if means := paired_means(variants, (measure, split)):
             order = sorted(range(len(means)), key=lambda i: -means[i])
-            return [variants[i] for i in order], split
+            return Ranking(variants=tuple(variants[i] for i in order), split=split, of=of)
     return None

@@ -17,9 +17,9 @@ from engine.report.experiments.series import (
     Series,
     SeriesKey,
     Variant,
-    best_first,
     everything_of,
     measured_only,
+    ranked,
     series_of,
     variants_of,
 )
@@ -95,20 +95,18 @@ def _grids(evidence: Evidence, variants: Sequence[Variant]) -> list[Series]:
 
 def _sentence(grid: Series, grids: Sequence[Series], evidence: Evidence) -> list[str]:
     own = sorted(grid.variants, key=lambda each: each.value)
-    ordered = best_first(own, evidence.of)
-    if len(own) < 2 or ordered is None:
+    ranking = ranked(own, evidence.of)
+    if len(own) < 2 or ranking is None:
         return []
-    (best, *_), split = ordered
+    best = ranking.best
     where = f"epoch {best.condition.epoch} at temperature {best.text}"
     text = (
-        f"{at(grid, grids)}, the best of the {len(own)} cells compared, by {split} accuracy, is "
-        f"{where}"
+        f"{at(grid, grids)}, the best of the {len(own)} cells compared, {ranking.how}, is {where}"
     )
     if best.soft is None or best.soft.key == best.condition.key:
         return [text + ", the temperature that all other experiments use."]
     return [
-        f"{text}; against the labels’ own temperature it "
-        f"{change(best.minus(best.soft, evidence.of))}."
+        f"{text}; against the labels’ own temperature it {change(ranking.minus(best, best.soft))}."
     ]
 
 
