@@ -105,9 +105,8 @@ def _sentence(grid: Series, grids: Sequence[Series], evidence: Evidence) -> list
     )
     if best.soft is None or best.soft.key == best.condition.key:
         return [text + ", the temperature that all other experiments use."]
-    return [
-        f"{text}; against the labels’ own temperature it {change(ranking.minus(best, best.soft))}."
-    ]
+    found = change(ranking.minus(best, best.soft))
+    return [f"{text}; against the labels’ own temperature it {found}{ranking.caution}."]
 
 
 def _pictures(evidence: Evidence, grids: Sequence[Series]) -> tuple[Picture, ...]:
