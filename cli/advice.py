@@ -20,7 +20,7 @@ def recommend(
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="Such as 2h, 90m or 1h30m; the pace is then measured, to say what fits.",
+            help="Time for it, such as 2h, 90m or 1h30m; the pace is measured to say what fits.",
         ),
     ] = None,
     sweeps: Annotated[
@@ -32,7 +32,7 @@ def recommend(
         ),
     ] = None,
     students: Annotated[
-        int, typer.Option("--students", min=1, metavar="N", help="To plan for, at least.")
+        int, typer.Option("--students", min=1, metavar="N", help="Fewest students to plan for.")
     ] = 3,
     settings: Settings = None,
     json: Json = False,

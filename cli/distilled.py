@@ -46,19 +46,25 @@ def export(
         ),
     ] = "parquet",
     expert: Annotated[
-        str | None, typer.Option("--expert", metavar="NAME", help="Its name inside the store.")
+        str | None, typer.Option("--expert", metavar="NAME", help="Expert's name inside the store.")
     ] = None,
     view: Annotated[
-        str, typer.Option("--view", metavar="NAME", help="Its name inside the store.")
+        str, typer.Option("--view", metavar="NAME", help="View's name inside the store.")
     ] = "plain",
     codec: Annotated[
-        str | None, typer.Option("--codec", metavar="NAME", help="Read from; by default dense.")
+        str | None,
+        typer.Option(
+            "--codec", metavar="NAME", help="Codec to read labels from; by default dense."
+        ),
     ] = None,
     selection: Annotated[
-        str, typer.Option("--selection", metavar="NAME", help="Which images; as of a sweep.")
+        str,
+        typer.Option(
+            "--selection", metavar="NAME", help="Which images, as in a sweep (docs/plans.md)."
+        ),
     ] = "random",
     subset_seed: Annotated[
-        int, typer.Option("--subset-seed", min=0, metavar="S", help="Of the choice of images.")
+        int, typer.Option("--subset-seed", min=0, metavar="S", help="Seed of the choice of images.")
     ] = 0,
     temperature: Annotated[
         float, typer.Option("--temperature", help="Softens the labels, above 1.")
@@ -72,7 +78,10 @@ def export(
     resolution: Annotated[
         int | None,
         typer.Option(
-            "--resolution", min=4, metavar="PIXELS", help="Of npz; by default as was labelled."
+            "--resolution",
+            min=4,
+            metavar="PIXELS",
+            help="Pixels of the images in npz; by default as was labelled.",
         ),
     ] = None,
     force: Force = False,
@@ -80,7 +89,7 @@ def export(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a distilled set for others: images, soft labels, a card.
+    """Write images, soft labels and a card, for others.
 
     Its images and labels are those that a sweep's student of the same options gets.
     """
@@ -161,7 +170,12 @@ def evaluate(
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            help="Threads of each worker; by default an equal share.",
+        ),
     ] = None,
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -172,7 +186,7 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train students on a distilled set, under the protocol of sweeps.
+    """Train students on a distilled set, as a sweep does.
 
     Three accuracies: final, selected on validation, best on test. Nothing is unpickled beyond
     tensors, and what had to be guessed of the set is said.

@@ -27,7 +27,9 @@ def verify(
     path: Artefact,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DATA", help="Of a label store: compute labels again."),
+        typer.Option(
+            "--data", metavar="DATA", help="Dataset of a label store, to compute labels again."
+        ),
     ] = None,
     expert: Annotated[
         Path | None, typer.Option("--expert", metavar="RUN", help="The run that made the labels.")
@@ -79,7 +81,7 @@ def info(
     path: Artefact,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Of a label store: draw it, as .png or .svg."),
+        typer.Option("--plot", metavar="FILE", help="Draw a label store, as .png or .svg."),
     ] = None,
     json: Json = False,
     debug: Debug = False,
@@ -107,16 +109,20 @@ def doctor(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="STORE", help="And at this label store: is it of DATA?"),
+        typer.Option(
+            "--labels", metavar="STORE", help="Look at this label store, too: is it of DATA?"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where results are to be; else the folder here."),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for results; by default the working folder."
+        ),
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what works on this machine, what doesn't, and what to type next.
+    """Say what works on this machine, and what to type next.
 
     For when something is slow or fails, and to paste into a report of it. Exit code 2 if the main
     path can't be walked here, 0 with warnings.
@@ -155,7 +161,8 @@ def _diagnosis(answer: Mapping[str, Any]) -> dict[str, Any]:
 def bench(
     *,
     suite: Annotated[
-        str | None, typer.Argument(metavar="[SUITE]", help="Which suite; without it, their names.")
+        str | None,
+        typer.Argument(metavar="[SUITE]", help="Suite to run; without it, their names are shown."),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,

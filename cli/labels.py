@@ -40,7 +40,8 @@ def dump_labels(
         bool, typer.Option("--all-epochs", help="Every epoch that the run has, 0 included.")
     ] = False,
     epochs: Annotated[
-        str | None, typer.Option("--epochs", metavar="LIST", help="Epochs such as 1,13,36 or 0-5.")
+        str | None,
+        typer.Option("--epochs", metavar="LIST", help="Epochs such as 1,13,36 or 0-40:4."),
     ] = None,
     codec: Codec = "dense",
     view: Annotated[
@@ -52,7 +53,7 @@ def dump_labels(
         ),
     ] = "plain",
     crop_seed: Annotated[
-        int, typer.Option("--crop-seed", min=0, metavar="N", help="Draws the crops of crop:S.")
+        int, typer.Option("--crop-seed", min=0, metavar="N", help="Seed of the crops of crop:S.")
     ] = 0,
     processes: Processes = 1,
     dry_run: DryRun = False,
@@ -90,13 +91,16 @@ def convert_labels(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Label store (Zarr).")],
     codec: Codec,
     expert: Annotated[
-        str | None, typer.Option("--expert", metavar="NAME", help="Its name inside the store.")
+        str | None, typer.Option("--expert", metavar="NAME", help="Expert's name inside the store.")
     ] = None,
     view: Annotated[
-        str, typer.Option("--view", metavar="NAME", help="Its name inside the store.")
+        str, typer.Option("--view", metavar="NAME", help="View's name inside the store.")
     ] = "plain",
     epochs: Annotated[
-        str | None, typer.Option("--epochs", metavar="LIST", help="By default all there are.")
+        str | None,
+        typer.Option(
+            "--epochs", metavar="LIST", help="Epochs to convert; by default all there are."
+        ),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -138,19 +142,22 @@ def import_labels(
         str, typer.Option("--expert", metavar="NAME", help="The teacher's name inside the store.")
     ],
     epoch: Annotated[
-        int, typer.Option("--epoch", min=0, metavar="K", help="Which of its epochs they become.")
+        int,
+        typer.Option(
+            "--epoch", min=0, metavar="K", help="Epoch of the teacher that they are stored as."
+        ),
     ] = 0,
     values: Annotated[
         str,
         typer.Option(
             "--values",
             metavar="KIND",
-            help="What they are: logits, probabilities, or auto to go by the column's name.",
+            help="What the labels are: logits, probabilities, or auto to go by the column's name.",
         ),
     ] = "auto",
     column: Annotated[
         str | None,
-        typer.Option("--column", metavar="NAME", help="Array or column that holds them."),
+        typer.Option("--column", metavar="NAME", help="Array or column that holds the labels."),
     ] = None,
     index_column: Annotated[
         str | None,

@@ -40,7 +40,7 @@ def learn_labels(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="STORE", help="Of --initial expert: its label store."),
+        typer.Option("--labels", metavar="STORE", help="Label store of --initial expert."),
     ] = None,
     expert: Annotated[
         str | None,
@@ -48,7 +48,7 @@ def learn_labels(
     ] = None,
     expert_epoch: Annotated[
         int | None,
-        typer.Option("--expert-epoch", min=0, metavar="K", help="Of --initial expert: its epoch."),
+        typer.Option("--expert-epoch", min=0, metavar="K", help="Epoch of --initial expert."),
     ] = None,
     compare: Annotated[
         Path | None,
@@ -56,14 +56,16 @@ def learn_labels(
             "--compare", metavar="STORE", help="Compare the result with every epoch of this store."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")
+    ] = 0,
     settings: Settings = None,
     force: Force = False,
     dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Learn the labels of random images through students' training."""
+    """Learn labels of random images through training."""
     overrides = parse_settings(settings)
     if initial is not None:
         one_of(initial, ("hard", "uniform", "expert"), "--initial")
@@ -115,19 +117,22 @@ def derive_labels(
     ] = "3",
     expert: Annotated[
         str | None,
-        typer.Option("--expert", metavar="NAME", help="Their name inside the store."),
+        typer.Option("--expert", metavar="NAME", help="Name of the labels inside the store."),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="Of random-features: the network.")
+        str, typer.Option("--model", metavar="NAME", help="Network of random-features.")
     ] = "convnet-d3",
     resolution: Annotated[
         int | None,
         typer.Option(
-            "--resolution", min=4, metavar="PIXELS", help="Of images that differ in size."
+            "--resolution",
+            min=4,
+            metavar="PIXELS",
+            help="Pixels to which images that differ in size are brought.",
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of random-features: the network's weights.")
+        int, typer.Option("--seed", min=0, help="Seed of the weights of random-features.")
     ] = 0,
     codec: Codec = "dense",
     dry_run: DryRun = False,

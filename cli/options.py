@@ -27,11 +27,20 @@ Data = Annotated[
     Path, typer.Option("--data", metavar="DATA", help="Dataset, as build-beton made it.")
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Configuration, as YAML.")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE|PRESET",
+        help="Configuration: a YAML file, or the name of a preset (docs/plans.md lists them).",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Set one value of the configuration; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="A.B=C",
+        help="Set one value of the configuration (keys: docs/plans.md); repeatable.",
+    ),
 ]
 Processes = Annotated[
     int, typer.Option("--processes", min=1, metavar="N", help="Processes that share the work.")

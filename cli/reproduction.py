@@ -26,13 +26,18 @@ def reproduce(
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            help="Threads of each worker; by default an equal share.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Every experiment of both papers on a dataset, with a report and verdicts.
+    """Run every experiment of both papers, with verdicts.
 
     smoke: minutes, shows that the path works. cpu: hours on two cores. full: the papers' lengths.
     """

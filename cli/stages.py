@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import (
-    Config,
     Data,
     Debug,
     DryRun,
@@ -28,7 +27,12 @@ from cli.running import carry_out
 def build_beton(
     *,
     source: Annotated[
-        str, typer.Option("--source", metavar="PATH|NAME", help="Folder or file with the images.")
+        str,
+        typer.Option(
+            "--source",
+            metavar="PATH|NAME",
+            help="Folder with the images; or fashion-mnist, cifar10 or cifar100, to download it.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DATA", help="Folder of the dataset.")],
     format: Annotated[
@@ -44,7 +48,10 @@ def build_beton(
         int | None, typer.Option("--workers", min=1, metavar="N", help="Processes that decode.")
     ] = None,
     on_error: Annotated[
-        str, typer.Option("--on-error", metavar="fail|skip", help="At an image that is damaged.")
+        str,
+        typer.Option(
+            "--on-error", metavar="fail|skip", help="What to do at an image that is damaged."
+        ),
     ] = "fail",
     max_resolution: Annotated[
         int | None,
@@ -55,11 +62,13 @@ def build_beton(
     image_mode: Annotated[
         str,
         typer.Option(
-            "--image-mode", metavar="auto|raw|jpeg", help="Stored as; auto follows the source."
+            "--image-mode",
+            metavar="auto|raw|jpeg",
+            help="How images are stored; auto follows the source.",
         ),
     ] = "auto",
     jpeg_quality: Annotated[
-        int, typer.Option("--jpeg-quality", min=1, max=100, help="Of images encoded anew.")
+        int, typer.Option("--jpeg-quality", min=1, max=100, help="Quality of images encoded anew.")
     ] = 90,
     jpeg_check: Annotated[
         str,
@@ -113,15 +122,28 @@ def train_expert(
     *,
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the expert run.")],
-    config: Config = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE|PRESET",
+            help="Recipe: a YAML file, or the name of a preset (docs/plans.md lists them). By "
+            "default expert-small for images of one size up to 64 pixels, else expert-imagenet.",
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="convnet-d3, or a timm model.")
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME", help="convnet-d1 to convnet-d6, or a model of timm."
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=0, metavar="N", help="Train up to this epoch.")
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the expert.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of weights, order and augmentation.")
+    ] = 0,
     processes: Processes = 1,
     settings: Settings = None,
     hold_out: Annotated[
@@ -176,7 +198,7 @@ def report(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="STORE", help="Label store, likewise."),
+        typer.Option("--labels", metavar="STORE", help="Label store, for the label explorer."),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,

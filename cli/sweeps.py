@@ -31,7 +31,12 @@ def sweep_students(
     data: Data,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="STORE", help="Label store; without it, hard labels."),
+        typer.Option(
+            "--labels",
+            metavar="STORE",
+            help="Label store; needed unless all labels are hard (--set labels=[hard]), or in a "
+            "dry run.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="SWEEP", help="Folder of the sweep.")],
     config: Config = None,
@@ -62,10 +67,21 @@ def sweep_students(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Of each worker; else an equal share."),
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            help="Threads of each worker; by default an equal share.",
+        ),
     ] = None,
     retries: Annotated[
-        int, typer.Option("--retries", min=0, metavar="N", help="Of a trial whose worker died.")
+        int,
+        typer.Option(
+            "--retries",
+            min=0,
+            metavar="N",
+            help="How often a trial whose worker died is tried again.",
+        ),
     ] = 2,
     stall_timeout: Annotated[
         float,
@@ -78,10 +94,15 @@ def sweep_students(
     ] = 1800.0,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, such as auto."),
+        typer.Option(
+            "--ray-address", metavar="ADDRESS", help="Address of a Ray cluster, such as auto."
+        ),
     ] = None,
     gpus_per_worker: Annotated[
-        float, typer.Option("--gpus-per-worker", min=0, help="Of a Ray worker; 0.25 shares one.")
+        float,
+        typer.Option(
+            "--gpus-per-worker", min=0, help="GPUs of a Ray worker; with 0.25, four share one."
+        ),
     ] = 0.0,
     halving: Annotated[
         bool,
@@ -93,12 +114,14 @@ def sweep_students(
     trackers: Annotated[
         list[str] | None,
         typer.Option(
-            "--tracker", metavar="NAME", help="Log to it, such as tensorboard; repeatable."
+            "--tracker", metavar="NAME", help="Log to a tracker, such as tensorboard; repeatable."
         ),
     ] = None,
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="Append what happens to it, as JSON lines."),
+        typer.Option(
+            "--events", metavar="FILE", help="File to append what happens to, as JSON lines."
+        ),
     ] = None,
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -230,16 +253,21 @@ def why(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DATA", help="The dataset, where the sweep has it not."),
+        typer.Option(
+            "--data", metavar="DATA", help="Dataset, if it is not where the sweep read it."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="STORE", help="The label store, for the command."),
+        typer.Option("--labels", metavar="STORE", help="Label store that the command is to name."),
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say everything that decided a trial's result, and the command that runs it again."""
+    """Say what decided a trial's result, and what runs it again.
+
+    Everything that the result rests on, and the command that trains the same student.
+    """
 
     def work(progress: Progress) -> Mapping[str, Any]:
         import engine

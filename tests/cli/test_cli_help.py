@@ -7,6 +7,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
+import typer
+
+from beton_builder.sources.known_names import KNOWN_NAMES
+from cli.main import app
 
 Fresh = Callable[..., "subprocess.Popen[str]"]
 
@@ -84,6 +88,29 @@ def test_help_lists_every_command(engine: Callable) -> None:
     assert [line.split()[0] for line in outcome.stdout.splitlines()[-len(COMMANDS) :]] == list(
         COMMANDS
     )
+
+
+def test_no_summary_of_a_command_is_cut_off(engine: Callable) -> None:
+    summaries = engine("--help").stdout.splitlines()[-len(COMMANDS) :]
+    assert [line for line in summaries if line.endswith(("...", "…"))] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_an_option_stands_by_itself(command: str) -> None:
+    options = typer.main.get_command(app).commands[command].params
+    helps = [str(getattr(option, "help", "")) for option in options]
+    assert [text for text in helps if text.startswith(("Of ", "Its ", "Their "))] == []
+    assert all(text.endswith((".", "?")) for text in helps)
+
+
+def test_names_that_are_downloaded_and_presets_are_in_the_help() -> None:
+    commands = typer.main.get_command(app).commands
+    (source,) = (p.help for p in commands["build-beton"].params if p.name == "source")
+    assert all(name in source for name in KNOWN_NAMES)
+    for command in ("train-expert", "sweep-students"):
+        (config,) = (p for p in commands[command].params if p.name == "config")
+        assert "PRESET" in config.metavar
+        assert "docs/plans.md" in config.help
 
 
 @pytest.mark.parametrize("command", COMMANDS)
