@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.analysis.bootstrap import Interval
+from engine.analysis.law_forms import Parameter
 from engine.analysis.scaling_law import LawFit, LawPoint, fit_laws
 from engine.report import numbers
 from engine.report.entries import Entry, Table
@@ -190,11 +191,12 @@ def _left_out(fits: Sequence[LawFit]) -> str:
 
 
 def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTable:
+    bounds = {each.name: each for each in fit.of.parameters}
     rows = [
         (
             Entry(text=name, style="words"),
-            Entry(text=numbers.signless(found.mean, 3)),
-            Entry(text=_ends(found)),
+            Entry(text=_number(found.mean, bounds[name])),
+            Entry(text=_ends(found, bounds[name])),
         )
         for name, found in fit.parameters.items()
     ]
@@ -207,6 +209,7 @@ def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTa
             legend=(
                 "Accuracy as a fraction. The intervals hold if the form is right (bootstrap of "
                 "the residuals).",
+                *([_AT_BOUND] if any(BOUND in e.text for row in rows for e in row) else []),
             ),
         ),
         rows=tuple(
@@ -216,6 +219,15 @@ def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTa
                 "value": found.mean,
                 "ci_low": found.low,
                 "ci_high": found.high,
+                "at_bound": " ".join(
+                    name_of
+                    for name_of, end in (
+                        ("value", found.mean),
+                        ("ci_low", found.low),
+                        ("ci_high", found.high),
+                    )
+                    if _is_bound(end, bounds[name])
+                ),
                 "trials": trials,
             }
             for name, found in fit.parameters.items()
@@ -223,10 +235,23 @@ def _parameter_table(fit: LawFit, knowledge: Knowledge, trials: str) -> NumberTa
     )
 
 
-def _ends(found: Interval) -> str:
+BOUND = " (bound)"
+_AT_BOUND = "Bound: the bound of the search, which ended there: no estimate."
+
+
+def _is_bound(end: float | None, of: Parameter) -> bool:
+    near = 1e-6 * (of.high - of.low)
+    return end is not None and min(abs(end - of.low), abs(end - of.high)) <= near
+
+
+def _number(value: float, of: Parameter) -> str:
+    return numbers.signless(value, 3) + (BOUND if _is_bound(value, of) else "")
+
+
+def _ends(found: Interval, of: Parameter) -> str:
     if found.low is None or found.high is None:
         return numbers.NOT_MEASURED
-    return f"{numbers.signless(found.low, 3)} to {numbers.signless(found.high, 3)}"
+    return f"{_number(found.low, of)} to {_number(found.high, of)}"
 
 
 def _points(error: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from report_findings import found_by, found_in, lines_of, results_of, rows_of
 from report_synthetic_sweep import grid, trial
 from scipy import stats
 
+from engine.analysis.bootstrap import Interval
+from engine.analysis.scaling_law import fit_laws
+from engine.report.experiments import laws
 from engine.report.experiments.evidence import evidence_of
 from engine.report.experiments.registry import run_experiments
 
@@ -160,6 +164,38 @@ def test_too_few_ipcs_for_a_law_are_said_to_be_too_few():
     finding = found_in(grid(few))["scaling-law"]
     assert finding.sentences == ("Too few points for a law: 2 of the 3 IPCs that it takes.",)
     assert not finding.tables
+
+
+def test_an_end_of_an_interval_that_is_the_bound_of_the_search_is_marked(monkeypatch):
+    ends = {"a": (0.3, 0.2, 1.0), "b": (0.0, 0.0, 0.9999), "c": (0.5, 0.4, 0.6)}
+
+    def fitted(points, **_):
+        (fit,) = [each for each in fit_laws(points) if each.form == "data only"]
+        return [
+            replace(
+                fit,
+                parameters={
+                    name: Interval(mean=mean, low=low, high=high)
+                    for name, (mean, low, high) in ends.items()
+                },
+            )
+        ]
+
+    monkeypatch.setattr(laws, "fit_laws", fitted)
+    finding = found_by("scaling-law", plain())
+    rows = {row["parameter"]: row for row in rows_of(finding, "scaling_law_parameters")}
+    assert {name: row["at_bound"] for name, row in rows.items()} == {
+        "a": "ci_high",
+        "b": "value ci_low",
+        "c": "",
+    }
+    table = finding.tables[1].view
+    assert [[entry.text for entry in row] for row in table.rows] == [
+        ["a", "0.300", "0.200 to 1.000 (bound)"],
+        ["b", "0.000 (bound)", "0.000 (bound) to 1.000"],
+        ["c", "0.500", "0.400 to 0.600"],
+    ]
+    assert any(line.startswith("Bound: the bound of the search") for line in table.legend)
 
 
 def test_one_label_is_worth_as_many_images_as_hard_labels_need(all_found):
