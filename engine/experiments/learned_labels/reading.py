@@ -100,8 +100,9 @@ def read_learned(path: str | Path) -> Learned:
 
 
 def measured_steps(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The outer steps at which a held-out student was asked of validation."""
-    columns = ("step", "outer_loss", "entropy", "validation_accuracy")
+    """The outer steps at which a held-out student was asked of validation, and its length, which
+    may change while labels are learned."""
+    columns = ("step", "outer_loss", "entropy", "validation_accuracy", "student_epochs")
     measured = [row for row in history if row.get("validation_accuracy") is not None]
     return [{column: row.get(column) for column in columns} for row in measured]
 

@@ -88,14 +88,9 @@ def _learned_table(learned: Sequence[Learned]) -> NumberTable:
     rows, flat = [], []
     for each in learned:
         first, last = _losses(each)
-        accuracy = next(
-            (
-                row["validation_accuracy"]
-                for row in reversed(each.history)
-                if row.get("validation_accuracy") is not None
-            ),
-            None,
-        )
+        measured = [row for row in each.history if row.get("validation_accuracy") is not None]
+        accuracy = measured[-1]["validation_accuracy"] if measured else None
+        epochs = measured[-1].get("student_epochs") if measured else None
         knowledge = str(each.manifest.get("knowledge", ""))
         rows.append(
             (
@@ -106,6 +101,7 @@ def _learned_table(learned: Sequence[Learned]) -> NumberTable:
                 Entry(text=numbers.NOT_MEASURED if first is None else numbers.signless(first, 3)),
                 Entry(text=numbers.NOT_MEASURED if last is None else numbers.signless(last, 3)),
                 Entry(text=numbers.percent(accuracy)),
+                Entry(text=numbers.NOT_MEASURED if epochs is None else f"{epochs:,}"),
             )
         )
         flat.append(
@@ -115,9 +111,10 @@ def _learned_table(learned: Sequence[Learned]) -> NumberTable:
                 "ipc": each.ipc,
                 "knowledge": knowledge,
                 "steps": each.step,
-                "outer_loss_first": first,
-                "outer_loss_last": last,
+                "outer_loss_first_tenth": first,
+                "outer_loss_last_tenth": last,
                 "validation_accuracy_last": accuracy,
+                "student_epochs_last": epochs,
             }
         )
     return NumberTable(
@@ -129,15 +126,18 @@ def _learned_table(learned: Sequence[Learned]) -> NumberTable:
                 "IPC",
                 "knowledge",
                 "outer steps",
-                "outer loss, first",
-                "last",
+                "outer loss, first tenth",
+                "last tenth",
                 "validation accuracy",
+                "after epochs",
             ),
             rows=tuple(rows),
             legend=(
-                "Outer loss: of students trained on the labels, on held-out training images. "
-                "Validation accuracy: the last one measured while learning, in percent. "
-                "How students of full length do on them says `engine evaluate`.",
+                "Outer loss: of students trained on the labels, on training images; the mean over "
+                "the first and the last tenth of the outer steps, whose students train for random "
+                "lengths. Validation accuracy: the last one measured while learning, in percent, "
+                "after so many epochs of a student. How students of full length do on the labels "
+                "says `engine evaluate`.",
             ),
         ),
         rows=tuple(flat),
@@ -145,8 +145,12 @@ def _learned_table(learned: Sequence[Learned]) -> NumberTable:
 
 
 def _losses(learned: Learned) -> tuple[float | None, float | None]:
+    """Means over the first and the last tenth of the steps: students of one differ in length."""
     found = [row["outer_loss"] for row in learned.history if row.get("outer_loss") is not None]
-    return (found[0], found[-1]) if found else (None, None)
+    if not found:
+        return None, None
+    tenth = max(1, len(found) // 10)
+    return sum(found[:tenth]) / tenth, sum(found[-tenth:]) / tenth
 
 
 def _best_table(compared: Compared) -> NumberTable:
@@ -279,7 +283,8 @@ def _draw_losses(evidence: Evidence, learned: Sequence[Learned]) -> Figure:
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: learning labels",
-            under="loss on held-out training images of students trained on the labels",
+            under="loss on training images of students trained on the labels, at every step for "
+            "another random length",
             xlabel="outer step",
             ylabel="outer loss (nats)",
             xscale="linear",

@@ -18,6 +18,7 @@ from report_every_experiment import (
     zero_shot,
 )
 from report_findings import found_by, found_in, lines_of, results_of, rows_of
+from report_others import learned
 from report_synthetic_sweep import grid, trial
 from scipy import stats
 
@@ -25,7 +26,7 @@ from engine.analysis.bootstrap import Interval
 from engine.analysis.scaling_law import fit_laws
 from engine.report.experiments import laws
 from engine.report.experiments.evidence import evidence_of
-from engine.report.experiments.registry import run_experiments
+from engine.report.experiments.registry import EXPERIMENTS, run_experiments
 
 
 def test_swaps_are_relative_to_the_same_runs_left_alone(all_found):
@@ -164,6 +165,21 @@ def test_too_few_ipcs_for_a_law_are_said_to_be_too_few():
     finding = found_in(grid(few))["scaling-law"]
     assert finding.sentences == ("Too few points for a law: 2 of the 3 IPCs that it takes.",)
     assert not finding.tables
+
+
+def test_outer_losses_are_means_over_a_tenth_of_the_steps_and_students_lengths_are_named():
+    losses = [9.0, 1.0, *[5.0] * 16, 3.0, 0.5]
+    history = [{"step": step, "outer_loss": loss} for step, loss in enumerate(losses, 1)]
+    history[0] |= {"validation_accuracy": 0.05, "student_epochs": 300}
+    history[9] |= {"validation_accuracy": 0.04, "student_epochs": 60}
+    (one,) = [each for each in EXPERIMENTS if each.name == "learned-labels"]
+    results = results_of(plain())
+    of = evidence_of(results, ("final", "test"), learned=(learned(history=tuple(history)),))
+    finding = one.find(of)
+    (row,) = rows_of(finding, "learned_labels")
+    assert (row["outer_loss_first_tenth"], row["outer_loss_last_tenth"]) == ("5.0", "1.75")
+    assert (row["validation_accuracy_last"], row["student_epochs_last"]) == ("0.04", "60")
+    assert not any("held-out" in line for line in finding.tables[0].view.legend)
 
 
 def test_an_end_of_an_interval_that_is_the_bound_of_the_search_is_marked(monkeypatch):

@@ -26,6 +26,7 @@ from engine.errors import (
 from engine.experiments import hard_targets, select_random
 from engine.experiments.learned_labels import folder as learned_folder
 from engine.experiments.learned_labels import resemblance
+from engine.experiments.learned_labels.reading import measured_steps
 from engine.experiments.learned_labels.recipe import LearnedRecipe
 from engine.records import write_record
 
@@ -129,6 +130,16 @@ def test_learning_in_parts_ends_in_the_bytes_of_learning_at_once(
     assert histories[0] == histories[1]
     assert [row["step"] for row in histories[0]] == [0, 1, 2, 3, 4]
     assert learn(small_data, out, steps=2)["status"] == "finished already"
+
+
+def test_measured_steps_name_the_length_of_their_students() -> None:
+    history = [
+        {"step": 0, "entropy": 1.0, "validation_accuracy": 0.2, "student_epochs": 60},
+        {"step": 1, "entropy": 0.9, "outer_loss": 2.0},
+        {"step": 2, "entropy": 0.8, "validation_accuracy": 0.4, "student_epochs": 300},
+    ]
+    lengths = [(row["step"], row["student_epochs"]) for row in measured_steps(history)]
+    assert lengths == [(0, 60), (2, 300)]
 
 
 KILLED_BEFORE_FILE = """
