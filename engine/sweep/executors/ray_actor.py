@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from engine.errors import RankError
 from engine.sweep.executors.schedule import Job
 from engine.sweep.executors.worker import THREAD_VARIABLES, Runnable, Runner, as_json, attempt
 from engine.sweep.watching.process_identity import identify_process, is_same_process
@@ -62,9 +63,14 @@ class RunnerActor:
         """Run a trial; returns its record as JSON."""
         assert self._runner is not None
         self._report(trial.id, 0, 0)
-        record = attempt(
-            self._runner, trial, lambda seen, total: self._report(trial.id, seen, total)
-        )
+        try:
+            record = attempt(
+                self._runner, trial, lambda seen, total: self._report(trial.id, seen, total)
+            )
+        except RankError:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)  # or Ray would go on with this process
         self._report(None, 0, 0)
         return as_json(trial, record)
 

@@ -82,11 +82,36 @@ class Runner(Protocol):
 
 
 def attempt(runner: Runner, trial: Runnable, progress: TrialProgress) -> dict[str, Any]:
-    """Run a trial; an exception becomes a failed record with its traceback."""
+    """Run a trial; an exception becomes a failed record with its traceback.
+
+    Raises:
+        RankError: it left this process without a GPU that works, so no trial can run here any more,
+            and there is no record: elsewhere it may not fail.
+    """
     try:
-        return runner.run(trial, progress)
+        record = runner.run(trial, progress)
     except Exception:
-        return failed_record(trial, traceback.format_exc())
+        record = failed_record(trial, traceback.format_exc())
+    if record.get("status") == "failed" and _has_lost_its_gpu():
+        from engine.errors import RankError  # only now can the engine be imported
+
+        raise RankError(
+            f"trial {trial.id} left this process unable to use its GPU; what was finished before "
+            f"is kept, run the same command again. The trial's error:\n{record['error']}"
+        )
+    return record
+
+
+def _has_lost_its_gpu() -> bool:
+    """Whether an error, such as an illegal memory access, has broken CUDA for this process."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception:
+        return True
+    return False
 
 
 def failed_record(trial: Runnable, error: str) -> dict[str, Any]:
@@ -133,6 +158,7 @@ def main(descriptor: int, driver: int) -> None:
     while (trials := _receive(connection)) is not None:
         for trial in trials:
             _forget_output()
+            # A RankError ends this process; the driver then tries the trial in another.
             record = attempt(runner, trial, _Reporter(connection))
             connection.sendall(frame(("record", trial.id, as_json(trial, record))))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from beton_builder.machine import machine_cores
@@ -39,6 +40,16 @@ def fake_trials(count: int, **given: Any) -> list[FakeTrial]:
     return [FakeTrial(id=f"{number:016x}", **given) for number in range(count)]
 
 
+def torch_without_its_gpu() -> Any:
+    """What torch is in a process whose CUDA context is broken: every call raises."""
+
+    def synchronize() -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    cuda = SimpleNamespace(is_initialized=lambda: True, synchronize=synchronize)
+    return SimpleNamespace(cuda=cuda)
+
+
 class FakeRunner:
     """Notes every attempt in a folder, one empty file each, then does as the trial says."""
 
@@ -63,6 +74,9 @@ class FakeRunner:
         result: Any = {"final": {"epoch": 1, "test": 0.5, "validation": None}}
         if trial.act == "raise":
             raise ZeroDivisionError("a bug in a student")
+        if trial.act == "break the GPU" or (trial.act == "break the GPU once" and not attempts):
+            sys.modules["torch"] = torch_without_its_gpu()
+            raise RuntimeError("an illegal memory access was encountered")
         if trial.act == "kill" or (trial.act == "kill once" and not attempts):
             os.kill(os.getpid(), signal.SIGKILL)
         if trial.act == "segfault":

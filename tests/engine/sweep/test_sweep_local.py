@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -101,6 +102,31 @@ def test_the_reason_tells_what_the_trial_wrote_and_not_those_before_it(run) -> N
     records = run(trials, workers=1, threads=1, retries=0)
     assert "a library gave up" in records["bad"]["error"]
     assert "all is well" not in records["bad"]["error"]
+
+
+def test_a_trial_that_breaks_the_gpu_of_its_process_is_tried_in_another(
+    run, tmp_path: Path
+) -> None:
+    trials = [FakeTrial(id="unlucky", act="break the GPU once", work=2), *fake_trials(5)]
+    records = run(trials, workers=1)
+    assert {record["status"] for record in records.values()} == {"done"}
+    assert len({record["where"]["pid"] for record in records.values()}) == 1
+    assert attempts_in(tmp_path / "attempts")["unlucky"] == 2
+
+
+def test_a_trial_that_breaks_every_gpu_fails_alone_and_says_how(run) -> None:
+    trials = [FakeTrial(id="bad", act="break the GPU", work=2), *fake_trials(5)]
+    records = run(trials, workers=1, retries=1)
+    assert records["bad"]["error"].startswith("lost 2 workers:")
+    assert "an illegal memory access" in records["bad"]["error"]
+    assert Counter(r["status"] for r in records.values()) == {"done": 5, "failed": 1}
+
+
+def test_a_gpu_that_is_broken_in_this_process_ends_the_command(run, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch"))  # put back afterwards
+    trials = [FakeTrial(id="bad", act="break the GPU", work=2), *fake_trials(5)]
+    with pytest.raises(RankError, match=r"trial bad .*run the same command again"):
+        run(trials, workers=1, threads=None)
 
 
 def test_a_worker_that_dies_by_accident_costs_its_trial_nothing(run, tmp_path: Path) -> None:

@@ -76,6 +76,16 @@ def test_a_trial_that_kills_its_actor_is_retried_then_recorded_and_the_rest_goes
     assert all(by_id[f"t{i}"]["status"] == "done" for i in range(10))
 
 
+def test_a_trial_that_breaks_the_gpu_of_its_actor_is_tried_on_another(
+    cluster: Any, tmp_path: Path
+) -> None:
+    unlucky = sweep_fakes.FakeTrial(id="unlucky", act="break the GPU once", work=2)
+    trials = [unlucky, *sweep_fakes.fake_trials(5)]
+    records = run(cluster, trials, sweep_fakes.MakeFakes(tmp_path))
+    assert {record["status"] for record in records} == {"done"}
+    assert len(list(tmp_path.glob("unlucky.*"))) == 2
+
+
 def test_an_exception_is_recorded_with_its_traceback_and_not_retried(
     cluster: Any, tmp_path: Path
 ) -> None:
