@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -37,6 +38,32 @@ PURPOSES = {
     "a recipe for engine train-expert": {"model", "lr", "optimiser", "schedule", "augmentation"},
 }
 """What a configuration is for, told by the first of these whose keys it has any of."""
+
+
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML whose numbers are decimal, as they are typed.
+
+    PyYAML's own are those of YAML 1.1: there 010 is eight, 1:30 ninety, 1_3 thirteen, and 1e-2 a
+    text.
+    """
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, found) for tag, found in resolvers if tag not in (INT, FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver(INT, re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
+_Yaml.add_implicit_resolver(
+    FLOAT,
+    re.compile(
+        r"([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", re.IGNORECASE
+    ),
+    list("-+.0123456789"),
+)
+_Yaml.add_constructor(INT, lambda _loader, node: int(node.value))
 
 
 def load_configuration(
@@ -97,7 +124,7 @@ def _validated(
     overrides: Mapping[str, Any] | None,
     where: str,
 ) -> Config:
-    given, values = values, _merged(kind().model_dump(), values)
+    given, values = values, _merged(_defaults(kind, values), values)
     for key, value in (overrides or {}).items():
         values = _merged(values, _nested(key, _parse(key, value)))
     try:
@@ -110,6 +137,15 @@ def _validated(
         raise ConfigurationError(_explain(kind, error, where)) from error
 
 
+def _defaults(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind's defaults, less those mappings by number, such as by IPC, that others replace."""
+    return {
+        key: value
+        for key, value in kind().model_dump().items()
+        if not (isinstance(given.get(key), dict) and any(isinstance(k, int) for k in given[key]))
+    }
+
+
 def _purpose(keys: Iterable[str]) -> str | None:
     names = set(keys)
     return next((purpose for purpose, telling in PURPOSES.items() if names & telling), None)
@@ -119,16 +155,9 @@ def _parse(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        parsed = yaml.safe_load(value)
+        return yaml.load(value, _Yaml)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"--set {key}={value}: the value is no YAML ({error})") from error
-    if isinstance(parsed, str):
-        # YAML 1.1 reads 1e-2 as text, since it has no decimal point.
-        try:
-            return float(parsed)
-        except ValueError:
-            return parsed
-    return parsed
 
 
 def _read(source: str | Path) -> dict[str, Any]:
@@ -145,7 +174,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}."
         raise ConfigurationError(f"no file and no preset called {source}; {hint}")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Yaml)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source} is no YAML: {error}") from error
     if values is None:
@@ -154,20 +183,12 @@ def _read(source: str | Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{source}: expected keys and values, found {type(values).__name__}"
         )
-    return _numbers(values)
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_numbers(inner) for inner in value]
-    return _parse("", value) if isinstance(value, str) else value
+    return values
 
 
 def _nested(dotted: str, value: Any) -> dict[str, Any]:
     for key in reversed(dotted.split(".")):
-        value = {key: value}
+        value = {int(key) if key.isdecimal() else key: value}
     return dict(value)
 
 

@@ -40,6 +40,42 @@ def test_overrides_are_read_as_numbers_even_where_yaml_1_1_sees_text() -> None:
     assert (recipe.lr, recipe.optimiser.momentum) == (5e-4, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("typed", "read"), [("010", 10), ("1e3", 1000), ("+7", 7), ("[08, 9]", [8, 9])]
+)
+def test_numbers_are_decimal_wherever_they_are_typed(
+    tmp_path: Path, typed: str, read: object
+) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text(f"student: {{epochs: {typed}}}\n")
+    assert load_configuration(Grid, file).student.epochs == read
+    assert load_configuration(Grid, None, {"student.epochs": typed}).student.epochs == read
+
+
+@pytest.mark.parametrize("typed", ["1:30", "1_3", "0x1F", "0b11"])
+def test_what_is_no_decimal_number_is_refused_as_it_was_typed(tmp_path: Path, typed: str) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text(f"expert_epochs: {typed}\n")
+    for source, overrides in ((file, {}), (None, {"expert_epochs": typed})):
+        with pytest.raises(ConfigurationError, match=f"'{typed}' names no expert epochs"):
+            load_configuration(Grid, source, overrides)
+
+
+def test_a_mapping_by_numbers_replaces_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "scale.yaml"
+    file.write_text("expert_epoch: {1: 4, 20: 5}\nexperiments: {a: {ipc: [2]}}\n")
+    assert load_configuration(Scale, file).expert_epoch == {1: 4, 20: 5}
+    file.write_text("expert_epoch: {2: 3}\nexperiments: {a: {ipc: [2]}}\n")
+    assert load_configuration(Scale, file).expert_epoch == {2: 3}
+
+
+def test_an_override_at_one_ipc_leaves_the_rest_of_it_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text("by_ipc: {10: {epochs: 5}, 1: {lr: 0.1}}\n")
+    by_ipc = load_configuration(Grid, file, {"by_ipc.10.lr": "0.2"}).by_ipc
+    assert (by_ipc[10].epochs, by_ipc[10].lr, by_ipc[1].lr) == (5, 0.2, 0.1)
+
+
 def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in tree.items():
