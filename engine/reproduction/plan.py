@@ -7,8 +7,8 @@ that a dataset doesn't name) is left out, each with its reason; nothing is chang
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ import beton_builder
 from engine.errors import UsageError
 from engine.experiments import Pool, parse_label_transform, parse_selection
 from engine.records import write_bytes
-from engine.reproduction.scale import DerivedLabels, Experiment, LearnedLabels, Scale, Students
+from engine.reproduction.scale import (
+    DerivedLabels,
+    Experiment,
+    LearnedLabels,
+    Scale,
+    Students,
+    holding_at,
+)
 from engine.sweep.planning.plan import sample_pool
 from engine.training import StudentRecipe
 
@@ -37,7 +44,8 @@ nearest to another class is divided between the two, which is ln 2."""
 class Plan:
     """What is going to be done. ``grids``: blocks of a sweep's plan, by experiment.
 
-    ``student``: the settings that all of them share. ``experts``: names in the label store.
+    ``student``: the settings that all of them share, but for ``lr_by_ipc``. ``experts``: names in
+    the label store.
     ``learned``: settings of a `LearnedRecipe`, a mapping for each labels to learn.
     ``derived``: (IPC, mean entropy in nats) of labels without an expert. ``left_out``: sentences.
     """
@@ -51,12 +59,15 @@ class Plan:
     learned: tuple[dict[str, Any], ...] = ()
     derived: tuple[tuple[int, float], ...] = ()
     left_out: tuple[str, ...]
+    lr_by_ipc: Mapping[int, float] = field(default_factory=dict)
 
     def student_at(self, ipc: int) -> dict[str, Any]:
         """The student of one IPC as overrides of a sweep's plan."""
         settings = self.student.model_dump(exclude_none=True, exclude={"steps"})
         if self.student.steps is not None:
             settings["epochs"] = epochs_of_steps(self.student.steps, ipc * self.num_classes)
+        if (lr := holding_at(self.lr_by_ipc, ipc)) is not None:
+            settings["lr"] = lr
         return {f"student.{name}": value for name, value in settings.items()}
 
 
@@ -104,6 +115,7 @@ def fit_to(scale: Scale, dataset: beton_builder.Dataset, expert_names: Sequence[
         learned=tuple(learned),
         derived=tuple(derived),
         left_out=tuple(left_out),
+        lr_by_ipc=scale.lr_by_ipc,
     )
 
 
@@ -239,6 +251,9 @@ def _changes_at(
         yield "expert_epochs", [scale.expert_epoch_at(ipc)]
     if student.steps is not None:
         yield "epochs", epochs_of_steps(student.steps, ipc * num_classes)
+    lr = holding_at(scale.lr_by_ipc, ipc)
+    if experiment.student.lr is None and lr not in (None, student.lr):
+        yield "lr", lr
 
 
 def epochs_of_steps(steps: int, num_images: int) -> int:

@@ -31,13 +31,12 @@ from engine.reproduction.dry_run import describe
 from engine.reproduction.label_sets import LabelSets
 from engine.reproduction.plan import Plan, fit_to, write_plan
 from engine.reproduction.scale import Scale, load_scale
+from engine.reproduction.table7 import as_published
 from engine.sweep import sweep_students
 from engine.sweep.execution import AUTO
 from engine.training import train_expert
 from engine.training.expert_run import open_run
 from engine.training.progress import Progress, no_progress
-
-RECIPE = "expert-small"
 
 
 def reproduce(
@@ -69,8 +68,8 @@ def reproduce(
         ConfigurationError, UsageError, MismatchError and the errors of the stages.
     """
     out, data = Path(out), Path(data)
-    chosen = load_scale(scale)
     dataset = beton_builder.open_dataset(data)
+    chosen = as_published(load_scale(scale), dataset)
     progress = progress or no_progress
     runs = [out / EXPERTS / f"seed-{seed}" for seed in chosen.expert.seeds]
     plan = fit_to(chosen, dataset, [run.name for run in runs])
@@ -147,7 +146,7 @@ def _train_experts(
         train_expert(
             data,
             run,
-            config=RECIPE,
+            config=scale.expert.recipe,
             model=plan.model,
             epochs=scale.expert.epochs,
             seed=seed,

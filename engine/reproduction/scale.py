@@ -7,8 +7,10 @@ of SGD, so that one plan fits any number of classes.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,6 +20,8 @@ from engine.experiments import parse_label_transform, parse_selection
 from engine.training.optimise import Strict
 
 FOLDER = "reproduce/"
+
+Held = TypeVar("Held")
 
 
 def _as_list(value: Any) -> Any:
@@ -31,8 +35,9 @@ Texts = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class Experts(Strict):
-    """How many experts, and how long they are trained. ``epochs``: up to this one."""
+    """How many experts, and how they are trained: by a preset, ``recipe``, for ``epochs``."""
 
+    recipe: str = "expert-small"
     epochs: int = Field(default=41, ge=1)
     seeds: SeedList = Field(default=[0])
 
@@ -134,12 +139,16 @@ class Scale(Strict):
     """A whole reproduction.
 
     ``label_epochs``: those stored. ``expert_epoch``: of experiments that vary something else, by
-    the IPC from which on it holds.
+    the IPC from which on it holds. ``lr_by_ipc``: of students whose experiment says none, likewise;
+    else ``student.lr``. ``table7``: on the papers' datasets, take theirs (`as_published`).
     """
+
+    table7: bool = False
 
     expert: Experts = Experts()
     label_epochs: Epochs | Literal["all"] = "all"
     expert_epoch: dict[int, int] = Field(default={1: 10})
+    lr_by_ipc: dict[int, float] = Field(default_factory=dict)
     seeds: SeedList = Field(default=[0, 1, 2])
     student: Students = Students()
     experiments: dict[str, Experiment] = Field(default_factory=dict)
@@ -156,6 +165,15 @@ class Scale(Strict):
             raise ValueError(f"experts are trained for {self.expert.epochs} epochs, not {beyond}")
         if stored is not None and (lacking := sorted(asked - stored)):
             raise ValueError(f"label_epochs lacks {lacking}, which experiments ask for")
+        wanting = [each.ipc for each in self.experiments.values() if each.expert_epochs is None]
+        if self.learned is not None and "expert" in self.learned.initial:
+            wanting.append(self.learned.ipc)
+        lowest = min(itertools.chain.from_iterable(wanting), default=None)
+        if lowest is not None and not any(start <= lowest for start in self.expert_epoch):
+            raise ValueError(
+                f"expert_epoch has none for IPC {lowest}, which experiments ask for: add "
+                f"{lowest}: EPOCH"
+            )
         known = range(len(self.expert.seeds))
         if any(e not in known for each in self.experiments.values() for e in each.experts):
             raise ValueError(f"an experiment asks for more than the {len(known)} experts there are")
@@ -163,7 +181,15 @@ class Scale(Strict):
 
     def expert_epoch_at(self, ipc: int) -> int:
         """The expert epoch of experiments that vary something else."""
-        return self.expert_epoch[max(start for start in self.expert_epoch if start <= ipc)]
+        epoch = holding_at(self.expert_epoch, ipc)
+        assert epoch is not None
+        return epoch
+
+
+def holding_at(by_ipc: Mapping[int, Held], ipc: int) -> Held | None:
+    """Of values by the IPC from which on they hold, the one at an IPC; None before the first."""
+    began = [start for start in by_ipc if start <= ipc]
+    return by_ipc[max(began)] if began else None
 
 
 def scale_names() -> list[str]:

@@ -7,20 +7,27 @@ import numpy as np
 import pytest
 import yaml
 
+from engine.configuration import load_configuration
 from engine.errors import ConfigurationError, UsageError
 from engine.reproduction.plan import architecture, epochs_of_steps, fit_to
 from engine.reproduction.run import write_plan
 from engine.reproduction.scale import Scale, load_scale, scale_names
+from engine.reproduction.table7 import as_published
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
+from engine.training import ExpertRecipe
+
+PAPER_IPC = (1, 10, 50, 100)
 
 
-def dataset(*, classes=100, per_class=450, side=32, superclasses=True, whitening=None):
+def dataset(
+    *, classes=100, per_class=450, side=32, superclasses=True, whitening=None, name="made up"
+):
     labels = np.repeat(np.arange(classes), per_class)
     return SimpleNamespace(
         path="data",
         id="d" * 32,
-        name="made up",
+        name=name,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
         channels=3,
@@ -114,6 +121,8 @@ def test_a_dataset_on_which_nothing_fits_is_refused():
             {"label_epochs": [10], "experiments": {"a": {"ipc": [1], "selection": ["herding@24"]}}},
             r"label_epochs lacks \[24\]",
         ),
+        ({"expert_epoch": {2: 3}, "experiments": {"a": {"ipc": [1]}}}, "has none for IPC 1"),
+        ({"expert_epoch": {2: 3}, "learned": {"initial": ["expert"]}}, "has none for IPC 1"),
         ({"derived": {"entropies": [1.0]}}, "less than or equal to 0.95"),
         ({"experimentz": {}}, "did you mean experiments"),
     ],
@@ -149,6 +158,48 @@ def test_label_sets_that_do_not_fit_are_left_out_with_their_reason():
     assert plan.derived == ((1, 0.97), (1, 1.25))
     assert any(reason.startswith("derived labels: 0.69 nats") for reason in plan.left_out)
     assert "derived labels: IPC 10, 50: the smallest class has 8 images" in plan.left_out
+
+
+TABLE7 = {
+    "cifar10": (10, 32, 5e-4, {1: 20, 10: 44, 50: 128, 100: 164}, dict.fromkeys(PAPER_IPC, 0.01)),
+    "tinyimagenet": (
+        *(200, 64, 1e-2),
+        {1: 11, 10: 50, 50: 90, 100: 102},
+        {1: 0.01, 10: 0.1, 50: 0.1, 100: 0.1},
+    ),
+    "cifar100": (
+        *(100, 32, 1e-2),
+        {1: 13, 10: 36, 50: 125, 100: 125},
+        dict.fromkeys(PAPER_IPC, 0.01),
+    ),
+}
+"""Classes, side, expert's learning rate; expert epoch and student's learning rate by IPC."""
+
+
+@pytest.mark.parametrize("name", TABLE7)
+def test_the_papers_datasets_have_their_own_hyperparameters(name, tmp_path):
+    classes, side, expert_lr, epochs, rates = TABLE7[name]
+    papers = dataset(classes=classes, side=side, name=name)
+    scale = as_published(load_scale("full"), papers)
+    recipe = load_configuration(ExpertRecipe, scale.expert.recipe)
+    plan = fit_to(scale, papers, ["first", "second", "third"])
+    assert (recipe.model, recipe.lr) == (plan.model, expert_lr)
+    assert set(epochs.values()) <= set(scale.label_epochs)
+    write_plan(tmp_path / "plan.yaml", plan)
+    grids = dict(zip(plan.grids, load_grids(tmp_path / "plan.yaml"), strict=True))
+    for ipc in PAPER_IPC:
+        assert grids["baseline"].expert_epochs_at(ipc) == [epochs[ipc]]
+        assert [each.lr for each in grids["baseline"].students_at(ipc)] == [rates[ipc]]
+        assert plan.student_at(ipc)["student.lr"] == rates[ipc]
+    varied = [each.lr for each in grids["learning-rate"].students_at(10)]
+    assert varied == [0.0005, 0.001, 0.005, 0.05]
+
+
+def test_a_scale_keeps_its_own_hyperparameters_where_table_7_is_not_asked_for_or_silent():
+    cpu, full = load_scale("cpu"), load_scale("full")
+    assert as_published(cpu, dataset(classes=10, name="cifar10")) is cpu
+    assert as_published(full, dataset()) is full
+    assert as_published(full, dataset(classes=1000, side=None, name="imagenet")) is full
 
 
 @pytest.mark.parametrize("name", scale_names())
