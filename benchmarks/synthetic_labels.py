@@ -11,7 +11,6 @@ Axes: b rows of a block, c classes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,21 +82,9 @@ def checkpoint_ids(epochs: Sequence[int]) -> dict[int, str]:
     return {epoch: f"synthetic-{epoch}" for epoch in epochs}
 
 
-def write(
-    view: LabelView,
-    logits: SyntheticLogits,
-    epochs: Sequence[int],
-    *,
-    rank: int = 0,
-    world: int = 1,
-) -> float:
-    """Write this rank's share of the epochs; returns the seconds spent in making up the logits."""
-    generating = 0.0
-    with view.writer(epochs, checkpoint_ids(epochs), rank=rank, world=world) as writer:
+def write(view: LabelView, logits: SyntheticLogits, epochs: Sequence[int]) -> None:
+    """Write the epochs."""
+    with view.writer(epochs, checkpoint_ids(epochs)) as writer:
         for start, stop, missing in writer.missing_blocks():
             for epoch in missing:
-                begin = time.perf_counter()
-                logits_bc, labels = logits.block(epoch, start, stop)
-                generating += time.perf_counter() - begin
-                writer.write(epoch, start, logits_bc, labels)
-    return generating
+                writer.write(epoch, start, *logits.block(epoch, start, stop))
