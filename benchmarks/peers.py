@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Subset, Te
 from benchmarks.errors import PeerMissing
 
 __all__ = [
+    "TorchIndexing",
     "build_with_ffcv",
     "ffcv_jpegs",
     "ffcv_raw",
+    "import_ffcv",
     "torchvision_folder",
     "torchvision_gather",
     "torchvision_tensors",
@@ -39,6 +42,16 @@ def threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def import_ffcv() -> None:
+    """Import what the Loaders below need. Raises PeerMissing."""
+    with threads_kept():
+        try:
+            for module in ("fields.basics", "fields.rgb_image", "loader", "transforms"):
+                import_module(f"ffcv.{module}")
+        except ImportError as error:
+            raise _ffcv_missing() from error
 
 
 def ffcv_raw(beton: Path, *, batch_size: int, workers: int) -> Iterable[Any]:
@@ -124,6 +137,17 @@ def torchvision_gather(
     dataset = TensorDataset(images, labels)
     sampler = BatchSampler(RandomSampler(dataset), batch_size, drop_last=False)
     return DataLoader(dataset, sampler=sampler, batch_size=None)
+
+
+class TorchIndexing:
+    """Without any loader: a permutation, and indexing of both tensors batch by batch."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, *, batch_size: int) -> None:
+        self._images, self._labels, self._batch_size = images, labels, batch_size
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for ids in torch.randperm(len(self._labels)).split(self._batch_size):
+            yield self._images[ids], self._labels[ids]
 
 
 def torchvision_folder(
