@@ -3,7 +3,6 @@
 import mmap
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -163,24 +162,6 @@ def test_an_interruption_ends_the_writers_and_removes_their_files(
     assert len(started) == label_scale.WRITERS
     assert all(process.returncode is not None for process in started)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_peer_of_the_dump_catches_up_and_its_time_is_its_own() -> None:
-    from benchmarks.label_dump import _Turns
-
-    labelled: list[int] = []
-
-    def passes() -> Iterator[int]:
-        while True:
-            time.sleep(0.05)
-            labelled.append(10)
-            yield 10
-
-    turns = _Turns(passes(), lambda *_: time.sleep(0.1))
-    turns("dump labels", 25, 100)
-    turns("dump labels", 30, 100)
-    assert sum(labelled) == 30
-    assert 0.15 <= turns.peer_seconds < turns.seconds - 0.2 + 0.001
 
 
 def test_nothing_is_measured_without_the_peers(
