@@ -130,7 +130,8 @@ def compare(ours: Spent, plain: list[dict[int, Spent]], size: Size) -> Figure:
         "sweep_60_trials",
         seconds,
         "s",
-        peer="one process per trial, eager fp32",
+        peer="one process per trial, one after another with all cores, eager fp32 "
+        f"(ours: {WORKERS} workers of one thread)",
         peer_value=peer_seconds,
         bar=BAR,
         less_is_better=True,
