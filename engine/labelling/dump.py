@@ -27,6 +27,8 @@ from engine.training.launch import Progress, check_ranks, run_ranks
 MAX_BLOCK_ROWS = 2_048
 BLOCK_IMAGE_BYTES = 2**28
 
+_ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
+
 
 def dump_labels(
     data: str | Path,
@@ -101,7 +103,7 @@ def dump_labels(
     )
     records = {epoch: run.record(epoch) for epoch in wanted}
     checkpoints = {epoch: record["checkpoint"] for epoch, record in records.items()}
-    labels.prepare(wanted, checkpoints, {e: _about(r["metrics"]) for e, r in records.items()})
+    labels.prepare(wanted, checkpoints, {e: _about(run, r) for e, r in records.items()})
     missing = [epoch for epoch in wanted if epoch not in labels.epochs]
     if missing:
         run_ranks(
@@ -147,10 +149,11 @@ def _wanted_epochs(run: ExpertRun, epochs: Literal["all"] | Sequence[int]) -> li
     return wanted
 
 
-def _about(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a store notes of an epoch, so that it says by itself how good its expert was."""
-    noted = ("train_accuracy", "validation_accuracy", "test_accuracy")
-    return {key: metrics[key] for key in noted if key in metrics}
+def _about(run: ExpertRun, record: dict[str, Any]) -> dict[str, Any]:
+    """What a store notes of an epoch: how good its expert was, and what it was not trained on."""
+    metrics = record["metrics"]
+    noted = {key: metrics[key] for key in _ACCURACIES if key in metrics}
+    return {**noted, "hold_out": run.manifest["recipe"]["hold_out"]}
 
 
 def _view_identity(
@@ -189,7 +192,7 @@ def _entropy_table(view: labelstore.LabelView) -> list[dict[str, Any]]:
             "label_entropy": float(view.entropy(epoch).mean(dtype=np.float64)),
             "cross_entropy": float(view.cross_entropy(epoch).mean(dtype=np.float64)),
             "codec_kl": view.codec_error(epoch)["kl_mean"],
-            **view.about(epoch),
+            **{key: value for key, value in view.about(epoch).items() if key in _ACCURACIES},
         }
         for epoch in view.epochs
     ]

@@ -12,6 +12,7 @@ from engine.analysis.grid import Panel, missing_runs
 from engine.analysis.trials import LABEL_VIEW_ID, Trial, Value
 from engine.report import numbers
 from engine.report.sweeps import Results
+from engine.report.without_test_split import caveat
 
 
 def facts(
@@ -37,6 +38,7 @@ def facts(
     ]
     found = [
         ("Dataset", f"{results.dataset_name}{classes}, id {results.dataset_id[:12]}"),
+        ("Accuracies", caveat(results)),
         ("Trials", ", ".join(part for part in counted if not part.startswith("0 "))),
         ("Student", _student(fixed)),
         ("Labels", ", ".join(labels)),

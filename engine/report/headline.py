@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.analysis.cells import Cell
 from engine.analysis.grid import Panel
@@ -13,6 +13,7 @@ from engine.report.entries import cell_anchor
 from engine.report.experiments import worth
 from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.words import change
+from engine.report.without_test_split import IN_SHORT, lacks_test_split
 
 MOST_NAMED = 6
 
@@ -29,7 +30,10 @@ class Card:
 
 def headline(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
     """The report's main numbers, those that its trials can tell; `panels`: those that are shown."""
-    return [*_worth(evidence), *_best_epochs(evidence, panels), *_gain(evidence, panels)]
+    cards = [*_worth(evidence), *_best_epochs(evidence, panels), *_gain(evidence, panels)]
+    if not lacks_test_split(evidence.results):
+        return cards
+    return [replace(each, note=f"{each.note.removesuffix('.')}. {IN_SHORT}") for each in cards]
 
 
 def _worth(evidence: Evidence) -> list[Card]:
@@ -75,7 +79,7 @@ def _gain(evidence: Evidence, panels: Sequence[Panel]) -> list[Card]:
         best, hard = evidence.best_soft(ipc), evidence.plain_hard(ipc)
         if best is None or hard is None:
             continue
-        found = best[0].cell.gain_over(hard.cell, evidence.of[0])
+        found = best[0].cell.gain_over(hard.cell, *evidence.of)
         own, other = best[0].cell.summary(*evidence.of), hard.cell.summary(*evidence.of)
         if found is None or own is None or other is None:
             continue

@@ -50,6 +50,8 @@ class Results:
     asked: tuple[AskedCell, ...]  # what the sweeps were last asked for
     notes: tuple[str, ...]  # what a reader of the report must know about the joining
     classes: tuple[str, ...] = ()
+    num_validation: int | None = None  # images held out of the students' subsets
+    held_out: bool | None = None  # also of every expert's training; None where not recorded
     places: tuple[tuple[str, str], ...] = ()  # dataset and label store of each sweep that has both
 
 
@@ -124,8 +126,18 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
         asked=tuple(cell for cells in asked for cell in cells),
         notes=tuple(notes),
         classes=tuple(str(name) for name in dataset.get("classes") or ()),
+        num_validation=next((n for h in heads if (n := h["dataset"].get("num_validation"))), None),
+        held_out=_held_out(heads),
         places=tuple(dict.fromkeys(place for head in heads for place in _places(head))),
     )
+
+
+def _held_out(heads: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether no expert was trained on validation images."""
+    noted = [expert.get("held_out") for head in heads for expert in head.get("experts") or []]
+    if any(each is False for each in noted):
+        return False
+    return True if noted and all(each is True for each in noted) else None
 
 
 def _places(head: Mapping[str, Any]) -> list[tuple[str, str]]:

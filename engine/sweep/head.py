@@ -37,6 +37,7 @@ def sweep_head(
             {
                 "name": view.expert,
                 "run_id": run_id,
+                "held_out": _held_out(view),
                 "epochs": {
                     str(epoch): {
                         "test": view.about(epoch).get("test_accuracy"),
@@ -54,7 +55,14 @@ def sweep_head(
             "id": dataset.id,
             "name": dataset.name,
             "num_classes": dataset.num_classes,
+            "num_validation": len(dataset.validation_indices),
             "classes": list(dataset.classes),
         },
         "experts": list(experts.values()),
     }
+
+
+def _held_out(view: labelstore.LabelView) -> bool | None:
+    """Whether the expert was trained without the validation images; None where not noted."""
+    noted = [view.about(epoch).get("hold_out") for epoch in view.epochs]
+    return next((each for each in noted if each is not None), None)

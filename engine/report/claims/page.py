@@ -26,6 +26,7 @@ from engine.report.experiments.evidence import Evidence
 from engine.report.experiments.finding import Experiment, Finding
 from engine.report.headline import Card
 from engine.report.textual import escaped
+from engine.report.without_test_split import caveat
 
 RULES = (
     "Accuracies are those of the final epoch where nothing else is said, ± the population standard "
@@ -33,7 +34,7 @@ RULES = (
     "Differences are in points of percent, paired by seeds (same images, order and initial "
     "weights), with 95 % intervals whose scatter is pooled over the cells that are compared. Runs "
     "on the same images count as one. The intervals hold one by one, for other seeds of the "
-    "students, with the same expert and the same test images.",
+    "students, with the same expert and the same images to measure accuracy on.",
     "A best expert epoch is chosen on validation images where there are any, though of the same "
     "runs, which favours it a little.",
     "**Confirmed**: every comparison of the claim holds at 95 %. **Refuted**: every one shows the "
@@ -98,7 +99,7 @@ def as_markdown(evidence: Evidence, judgements: Sequence[Judgement], around: Sur
         _setting(evidence, around),
         _headline(evidence, judgements, around),
         _overview(judgements),
-        _section("How the verdicts are made", [f"- {rule}" for rule in RULES]),
+        _section("How the verdicts are made", [f"- {rule}" for rule in _rules(evidence)]),
         "## The claims one by one",
         *(_claim(number, each, around, shown) for number, each in enumerate(judgements, 1)),
         _others([each for each in around.findings if each[0].name not in COVERED], around, shown),
@@ -171,6 +172,10 @@ def _headline(evidence: Evidence, judgements: Sequence[Judgement], around: Surro
 def _sentence(note: str) -> str:
     text = note[:1].upper() + note[1:]
     return text if text.endswith(".") else text + "."
+
+
+def _rules(evidence: Evidence) -> list[str]:
+    return [*filter(None, [escaped(caveat(evidence.results))]), *RULES]
 
 
 def _overview(judgements: Sequence[Judgement]) -> str:

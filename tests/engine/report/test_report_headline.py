@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from report_every_experiment import everything, experts
 from report_synthetic_sweep import grid, trial, write_sweep
 
 from engine.report import write_report
 
+RUN, VERDICTS = "What was run", "How the verdicts are made"
 GROWING = {(1, 5): 0.2, (1, 13): 0.1, (10, 5): 0.1, (10, 13): 0.3}
 
 
@@ -30,6 +32,48 @@ def test_every_link_within_the_page_leads_somewhere(tmp_path):
     links = set(re.findall(r'(?<!xlink:)href="#([^"]+)"', page))
     assert {"worth", "panel-1", "claims"} <= links
     assert links <= set(re.findall(r'id="([^"]+)"', page))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "seen"),
+    [
+        (True, "no expert was trained on them"),
+        (False, "an expert was trained on them, too"),
+        (None, "whether an expert was trained on them is not recorded"),
+    ],
+)
+def test_without_a_test_split_every_number_says_of_which_images_it_is(tmp_path, held_out, seen):
+    records = [
+        trial(ipc, epoch, None, validation=level + 0.002 * seed, seed=seed)
+        for (ipc, epoch), level in {**GROWING, (1, None): 0.05, (10, None): 0.15}.items()
+        for seed in (0, 1, 2)
+    ]
+    head = {"name": "cifar100-d3-s0", "run_id": "e" * 16, "epochs": {"5": {}, "13": {}}}
+    sweep = write_sweep(
+        tmp_path / "s",
+        records,
+        dataset={"num_validation": 5000},
+        experts=[head if held_out is None else head | {"held_out": held_out}],
+    )
+    cards = write_report([sweep], tmp_path / "r")["headline"]
+    assert len(cards) == 3
+    assert all("On validation images, for want of a test split." in card for card in cards)
+    told = (
+        "No test split: accuracies are of the 5,000 validation images that also chose the expert "
+        f"epoch; {seen}."
+    )
+    claims = (tmp_path / "r" / "claims.md").read_text()
+    run, rules = (claims.split(f"## {name}")[1].split("## ")[0] for name in (RUN, VERDICTS))
+    assert told in run
+    assert told in rules
+    assert told in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_with_a_test_split_nothing_is_said_of_validation_images(tmp_path):
+    sweep = write_sweep(tmp_path / "s", grid(GROWING))
+    (card,) = write_report([sweep], tmp_path / "r")["headline"]
+    assert "want of" not in card
+    assert "No test split" not in (tmp_path / "r" / "claims.md").read_text()
 
 
 def lead_of(folder, records):

@@ -32,6 +32,7 @@ from engine.loading import epoch_order
 from engine.models import build_model
 from engine.records import sole_writer
 from engine.sweep import load_grids, plan_trials
+from engine.sweep.head import sweep_head
 from engine.training import open_run
 from engine.training.launch import run_ranks
 
@@ -174,6 +175,9 @@ def test_the_accuracy_on_images_held_out_goes_with_the_labels_and_chooses_the_be
     (grid,) = load_grids(None, asked)
     (trial,) = plan_trials(grid, dataset, labelstore.open_store(tmp_path / "labels.zarr"))
     assert trial.teacher.epochs == (max(expected, key=expected.get),)
+    head = sweep_head(asked, [grid], dataset, labelstore.open_store(tmp_path / "labels.zarr"))
+    assert [expert["held_out"] for expert in head["experts"]] == [True]
+    assert head["dataset"]["num_validation"] == len(held)
     assert "validation_accuracy" not in open_run(small_run).record(3)["metrics"]
 
 
