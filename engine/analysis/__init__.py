@@ -6,11 +6,11 @@ cells that may be compared; `summarise` and `difference` give a cell its mean, s
 that is and `judge_growth` whether it grows with IPC. `record_asked` and `read_asked` keep what a
 sweep was asked for, so that `missing_runs` can tell what it owes.
 
-`bootstrap_mean`, `bootstrap_difference`, `effect_size` and `split_variance` say more of how runs
-scatter; `pareto_front`, `fit_laws` and `worth_in_images` what a whole grid says: which cells are
-worth their cost, by which law accuracy goes with images and knowledge, and how many images a soft
-label is worth. Everything is a pure function of its arguments (resampling is seeded), so a number
-in a report can be recomputed from the trials it names.
+`draw_means` and `draw_difference` resample runs, `effect_size` and `split_variance` say more of
+how these scatter; `pareto_front`, `fit_laws` and `worth_in_images` what a whole grid says: which
+cells are worth their cost, by which law accuracy goes with images and knowledge, and how many
+images a soft label is worth. Everything is a pure function of its arguments (resampling is seeded),
+so a number in a report can be recomputed from the trials it names.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ _HOMES = {
     "VarianceSplit": "engine.analysis.variance",
     "Worth": "engine.analysis.worth",
     "best_epochs": "engine.analysis.best_epoch",
-    "bootstrap_difference": "engine.analysis.bootstrap",
-    "bootstrap_mean": "engine.analysis.bootstrap",
     "choose_as_the_papers": "engine.analysis.choice",
     "choose_expert_epoch": "engine.analysis.choice",
     "compare_candidates": "engine.analysis.best",
     "difference": "engine.analysis.statistics",
+    "draw_difference": "engine.analysis.bootstrap",
     "draw_means": "engine.analysis.bootstrap",
     "effect_size": "engine.analysis.effects",
     "fit_laws": "engine.analysis.scaling_law",

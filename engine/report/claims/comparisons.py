@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.analysis.bootstrap import draw_difference
 from engine.analysis.contrasts import contrasts
 from engine.analysis.statistics import Difference, interval_among
 from engine.report import numbers
@@ -29,7 +30,8 @@ class Comparison:
     expected: ``greater``, ``less``, or ``not greater``, which holds where the whole interval lies
     below `NO_BETTER` (``not less``: above −`NO_BETTER`). over: what ``difference.n`` counts.
     own, other: what its two sides rest on. case: where a claim has several parts, such as a rise
-    and a fall, those of one curve are one case; empty where a comparison is one by itself. An
+    and a fall, those of one curve are one case; empty where a comparison is one by itself.
+    bootstrap: the interval by resampling the runs of both sides, without those of other cells. An
     interval that is open upwards ends at infinity.
     """
 
@@ -41,6 +43,7 @@ class Comparison:
     unit: str = POINTS
     over: Units = "seeds"
     case: str = ""
+    bootstrap: tuple[float, float] | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -49,8 +52,15 @@ class Comparison:
 
     def outcome_among(self, comparisons: int) -> Outcome:
         """The same where so many comparisons are to hold together."""
-        ends = interval_among(self.difference, comparisons)
-        if ends is None:
+        return self._outcome_of(interval_among(self.difference, comparisons))
+
+    @property
+    def outcome_by_bootstrap(self) -> Outcome:
+        """The same by the interval that pools nothing."""
+        return self._outcome_of(self.bootstrap)
+
+    def _outcome_of(self, ends: tuple[float, float] | None) -> Outcome:
+        if ends is None or numbers.has_no_width(*ends):
             return "open"
         low, high = ends
         if self.expected == "greater":
@@ -102,11 +112,13 @@ def compare(cells: Mapping[str, Runs], baseline: str, expected: Expected) -> Ite
     groups = subsets(seeds for each in cells.values() for seeds in each.values)
     values = {name: each.values for name, each in cells.items()}
     for name, difference in contrasts(values, baseline, groups).items():
-        shared = cells[name].values.keys() & cells[baseline].values.keys()
+        shared = sorted(cells[name].values.keys() & cells[baseline].values.keys())
+        own, other = ({seeds: values[each][seeds] for seeds in shared} for each in (name, baseline))
         yield Comparison(
             what=name,
             difference=difference,
             expected=expected,
             own=cells[name].side(shared),
             other=cells[baseline].side(shared),
+            bootstrap=draw_difference(own, other, groups),
         )

@@ -171,6 +171,8 @@ def _flat(key: str, one: Comparison) -> Row:
         "difference_mean": found.mean,
         "difference_ci_low": low,
         "difference_ci_high": None if high is None or math.isinf(high) else high,
+        "bootstrap_ci_low": one.bootstrap[0] if one.bootstrap else None,
+        "bootstrap_ci_high": one.bootstrap[1] if one.bootstrap else None,
         "n": found.n,
         "n_counts": one.over,
         "independent": one.units,

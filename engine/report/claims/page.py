@@ -99,7 +99,7 @@ def as_markdown(evidence: Evidence, judgements: Sequence[Judgement], around: Sur
         _setting(evidence, around),
         _headline(evidence, judgements, around),
         _overview(judgements),
-        _section("How the verdicts are made", [f"- {rule}" for rule in _rules(evidence)]),
+        _section("How the verdicts are made", _rules(evidence, judgements)),
         "## The claims one by one",
         *(_claim(number, each, around, shown) for number, each in enumerate(judgements, 1)),
         _others([each for each in around.findings if each[0].name not in COVERED], around, shown),
@@ -174,8 +174,23 @@ def _sentence(note: str) -> str:
     return text if text.endswith(".") else text + "."
 
 
-def _rules(evidence: Evidence) -> list[str]:
-    return [*filter(None, [escaped(caveat(evidence.results))]), *RULES]
+def _rules(evidence: Evidence, judgements: Sequence[Judgement]) -> list[str]:
+    said = [escaped(caveat(evidence.results)), *RULES, _bootstrapped(judgements)]
+    return [f"- {rule}" for rule in said if rule]
+
+
+def _bootstrapped(judgements: Sequence[Judgement]) -> str:
+    """How many comparisons hold without the pooling, too."""
+    every = [one for each in judgements for one in each.comparisons if one.bootstrap is not None]
+    sure = [each for each in every if each.outcome != "open"]
+    if not sure:
+        return ""
+    agree = sum(each.outcome_by_bootstrap == each.outcome for each in sure)
+    return (
+        "As a check, comparisons.csv has a bootstrap interval beside each difference of two cells: "
+        "paired by the same seeds and subsets, from these two cells alone, without the pooling. Of "
+        f"{len(sure)} of these that are sure at 95 % {agree} are so by it, too."
+    )
 
 
 def _overview(judgements: Sequence[Judgement]) -> str:

@@ -35,7 +35,8 @@ BUDGETS = (
         text="A soft label is worth more than one image (in the title: a thousand)",
         source="paper, title",
         stated="A label is worth a thousand images. Tested is the literal reading with one: hard "
-        "labels need more images to be as accurate.",
+        "labels need more images to be as accurate. At an IPC that has hard labels of its own this "
+        "is once more that soft labels beat them; new is by how many images.",
         needs="soft labels, and hard labels at several IPCs",
         published=words.worth_in_images,
         concerns=plain_or_hard,

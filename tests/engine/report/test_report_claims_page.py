@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,18 @@ def test_many_runs_on_two_subsets_are_few(tmp_path: Path) -> None:
     own = section(page_of(tmp_path, records), "soft-beats-hard")
     assert "n = 10 runs on 2 subsets:" in own
     assert "rests on 10 runs on 2 subsets, which lets only a large difference be sure" in own
+
+
+def test_a_bootstrap_checks_what_is_sure(tmp_path: Path) -> None:
+    records = [each for ipc in (1, 5) for each in runs(ipc, "soft", 0.12 + 0.01 * ipc)]
+    records += [each for ipc in (1, 5) for each in runs(ipc, "hard", 0.05)]
+    (told,) = re.findall(r"(?m)^- As a check, (.*)$", page_of(tmp_path, records))
+    with (tmp_path / "r" / "tables" / "comparisons.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["bootstrap_ci_low"]]
+    sure = [row for row in rows if row["outcome"] != "open"]
+    agree = [row for row in sure if float(row["bootstrap_ci_low"]) > 0]
+    assert len(agree) > 1
+    assert f"Of {len(sure)} of these that are sure at 95 % {len(agree)} are so by it" in told
 
 
 def test_the_reason_of_a_verdict_is_a_sentence_with_its_counts(tmp_path: Path) -> None:
