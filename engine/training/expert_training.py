@@ -272,8 +272,8 @@ def train_one_epoch(
             uniform = None
             if augmented:
                 drawn = draw_parameters(seed, epoch, batch.ids.cpu().numpy())
-                uniform = torch.from_numpy(drawn).to(device)
-            labels = batch.labels.to(device)
+                uniform = torch.from_numpy(drawn).to(device, non_blocking=True)
+            labels = batch.labels.to(device, non_blocking=True)
             loss, logits = step(
                 batch.images,
                 F.one_hot(labels, num_classes).float(),

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from beton_builder.whitening import Whitening
 
-FEW_BATCHES = 16
-"""A partial last batch is compiled only when it is at least one step in about so many."""
+FEW_BATCHES, MANY_EPOCHS = 16, 100
+"""A partial last batch is compiled when it is one step in so few, or recurs in so many epochs."""
 
 
 MOST_GRAPHS = 4096
@@ -258,6 +258,9 @@ def seeded_dropout(seed: int, epoch: int) -> Iterator[None]:
         yield
 
 
-def compiles_partial_batch(num_samples: int, batch_size: int) -> bool:
-    """Whether the partial last batch of an epoch recurs often enough to be worth compiling."""
-    return num_samples // batch_size < FEW_BATCHES
+def compiles_partial_batch(num_samples: int, batch_size: int, epochs: int = 1) -> bool:
+    """Whether the partial last batch of an epoch recurs often enough to be worth compiling.
+
+    ``epochs``: of a student; of an expert, whose run may grow, none are counted on.
+    """
+    return num_samples // batch_size < FEW_BATCHES or epochs >= MANY_EPOCHS

@@ -127,9 +127,8 @@ class StudentTrainer:
             set_learning_rate(optimiser, schedule.learning_rate(recipe.lr, epoch))
             loss_sum.zero_()
             with seeded_dropout(seeds.augment_seed, epoch):
-                for batch in _epoch_batches(subset, recipe, seeds, epoch):
-                    positions = torch.from_numpy(batch.positions).to(device)
-                    batch_images, batch_targets = images[positions], targets[positions]
+                for batch in _epoch_batches(subset, recipe, seeds, epoch, device):
+                    batch_images, batch_targets = images[batch.positions], targets[batch.positions]
                     if batch.mix is not None:
                         batch_images, batch_targets = apply_mix(
                             batch.mix, batch_images, batch_targets
@@ -138,7 +137,7 @@ class StudentTrainer:
                         batch_images,
                         batch_targets,
                         operation=batch.operation,
-                        uniform_b4=batch.uniform_on(device),
+                        uniform_b4=batch.uniform_b4,
                         compiled=batch.compiled,
                     )
                     loss_sum += loss * len(batch.positions)
@@ -148,8 +147,8 @@ class StudentTrainer:
             if progress:
                 progress((epoch + 1) * num_samples, recipe.epochs * num_samples)
             if epoch + 1 in evaluation_epochs:
+                mean_loss = float(loss_sum) / num_samples  # a GPU has taken its steps only then
                 clock.stop("steps")
-                mean_loss = float(loss_sum) / num_samples
                 if not math.isfinite(mean_loss):
                     raise TrainingDiverged(
                         f"the loss was {mean_loss} in epoch {epoch + 1}; lower the learning rate "
@@ -168,40 +167,44 @@ class StudentTrainer:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    positions: npt.NDArray[np.int64]
+    positions: Tensor
     operation: str | None
-    uniform_b4: npt.NDArray[np.float32] | None
+    uniform_b4: Tensor | None
     mix: Mix | None
     compiled: bool
 
-    def uniform_on(self, device: str) -> Tensor | None:
-        return None if self.uniform_b4 is None else torch.from_numpy(self.uniform_b4).to(device)
 
+def _epoch_batches(
+    subset: Subset, recipe: StudentRecipe, seeds: Seeds, epoch: int, device: str
+) -> list[_Batch]:
+    """An epoch's batches with everything random about them drawn ahead and uploaded in bulk.
 
-def _epoch_batches(subset: Subset, recipe: StudentRecipe, seeds: Seeds, epoch: int) -> list[_Batch]:
-    """An epoch's batches with everything random about them drawn ahead, in bulk."""
+    On a GPU a transfer in every step would be one at which the host waits for the step before.
+    """
     ids = subset.ids
     order = epoch_order(np.arange(len(ids)), seeds.order_seed, epoch)
+    positions_n = torch.from_numpy(order).to(device, non_blocking=True)
     starts = range(0, len(ids), recipe.batch_size)
     augmented, mixed = recipe.augmentation == "dsa", recipe.augmentation == "cutmix"
     if augmented:
         operations = draw_operations(seeds.augment_seed, epoch, len(starts))
-        uniform_n4 = draw_parameters(seeds.augment_seed, epoch, ids)
+        drawn = draw_parameters(seeds.augment_seed, epoch, ids[order])
+        uniform_n4 = torch.from_numpy(drawn).to(device, non_blocking=True)
     if mixed:
         sizes = [min(recipe.batch_size, len(ids) - start) for start in starts]
         height, width = subset.images_nchw.shape[2:]
         mixes = draw_mixes(seeds.augment_seed, epoch, sizes, height, width)
-    partial = compiles_partial_batch(len(ids), recipe.batch_size)
+    partial = compiles_partial_batch(len(ids), recipe.batch_size, recipe.epochs)
     batches = []
     for number, start in enumerate(starts):
-        positions = order[start : start + recipe.batch_size]
+        stop = min(start + recipe.batch_size, len(ids))
         batches.append(
             _Batch(
-                positions=positions,
+                positions=positions_n[start:stop],
                 operation=operations[number] if augmented else None,
-                uniform_b4=uniform_n4[positions] if augmented else None,
+                uniform_b4=uniform_n4[start:stop] if augmented else None,
                 mix=mixes[number] if mixed else None,
-                compiled=partial or len(positions) == recipe.batch_size,
+                compiled=partial or stop - start == recipe.batch_size,
             )
         )
     return batches

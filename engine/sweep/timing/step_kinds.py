@@ -62,7 +62,7 @@ def steps_of(trial: Trial) -> dict[StepKind, int]:
     kind = StepKind(network, full, True, recipe.augmentation)
     steps = {kind: trial.num_images // full * recipe.epochs}
     for size in partial:
-        compiled = compiles_partial_batch(trial.num_images, recipe.batch_size)
+        compiled = compiles_partial_batch(trial.num_images, recipe.batch_size, recipe.epochs)
         steps[kind._replace(batch_size=size, compiled=compiled)] = recipe.epochs
     return steps
 

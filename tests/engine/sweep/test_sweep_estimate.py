@@ -63,6 +63,8 @@ def test_an_epoch_is_full_batches_and_a_partial_one_that_is_compiled_where_it_re
     assert steps_of(few) == {tiny_step(128): 10, tiny_step(44): 5}
     many = made_trial(ipc=30, batch_size=16, epochs=5)  # 18 full batches
     assert steps_of(many) == {tiny_step(16): 90, tiny_step(12, compiled=False): 5}
+    long = made_trial(ipc=30, batch_size=16, epochs=100)
+    assert steps_of(long) == {tiny_step(16): 1800, tiny_step(12): 100}
     assert steps_of(made_trial(ipc=1, batch_size=128, epochs=5)) == {tiny_step(10): 5}
 
 
