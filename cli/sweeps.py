@@ -137,6 +137,10 @@ def sweep_students(
     The grid is images per class × expert epochs × seeds, with soft and with hard labels.
     """
     one_of(executor, EXECUTORS, "--executor")
+    if events == Path("-"):
+        raise typer.BadParameter(
+            "stdout is for the result; name a file, or /dev/stderr", param_hint="--events"
+        )
     num_workers = "auto" if workers == "auto" else parse_number(workers, "--workers", minimum=1)
     ipc_list = parse_optional_numbers(ipc, "--ipc", minimum=1)
     seed_list = parse_optional_numbers(seeds, "--seeds")

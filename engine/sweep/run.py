@@ -87,7 +87,8 @@ def sweep_students(
         halving: choose learning rate and expert epoch by successive halving first, on validation
             images (recorded in OUT/halving), and run the full trials of the chosen ones alone.
         trackers: experiment trackers to log to: names that Accelerate knows, or its trackers.
-        events: file that gets every event as a line of JSON; ``-`` is stdout.
+        events: file that gets every event as a line of JSON; ``-`` is stdout, which the command
+            keeps for its result.
         overrides: further dotted keys of the grids, such as ``student.epochs``.
         dry_run: return the plan and touch nothing.
         estimate: measure a few steps in a dry run, to say how long the plan will take.

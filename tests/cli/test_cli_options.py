@@ -93,6 +93,12 @@ def test_executor_and_on_error_say_what_they_know(engine: Callable, line: str, k
     assert known in outcome.stderr
 
 
+def test_events_do_not_go_where_the_result_goes(engine: Callable) -> None:
+    outcome = engine("sweep-students", "--data", "d", "--out", "s", "--events", "-")
+    assert outcome.code == 2
+    assert "stdout is for the result; name a file" in outcome.stderr
+
+
 @pytest.mark.parametrize("epochs", ["", "--all-epochs --epochs 1"])
 def test_dump_labels_wants_its_epochs_said_once(engine: Callable, epochs: str) -> None:
     outcome = engine(*f"dump-labels --data d --expert r --out l {epochs}".split())
