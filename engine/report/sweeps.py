@@ -17,6 +17,7 @@ from engine.analysis.plan import parse_plan
 from engine.analysis.trials import Trial, parse_trial
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.records import read_record
+from engine.sweep.ledger import Ledger
 from engine.sweep.planning.epochs import BEST_ON_TEST
 
 Progress = Callable[[str, int, int], None]
@@ -153,10 +154,8 @@ def _read_head(folder: Path) -> dict[str, Any]:
             f"expected a sweep (a folder with sweep.json), found none at {folder}\n"
             f"make one: engine sweep-students --data DATA --labels STORE --out {folder}"
         )
-    head = read_record(file)
+    head = Ledger(folder).head()
     try:
-        if head.get("kind") != "sweep":
-            raise ValueError(f'"kind" is {head.get("kind")!r}, expected "sweep"')
         if not isinstance(head.get("dataset"), dict) or not head["dataset"].get("id"):
             raise ValueError('"dataset.id" is missing')
         for expert in head.get("experts") or []:

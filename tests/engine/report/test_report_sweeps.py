@@ -131,6 +131,13 @@ def test_a_changed_result_is_found(tmp_path):
         read_sweeps([sweep])
 
 
+def test_a_damaged_sweep_file_names_the_command_that_writes_it_anew(tmp_path):
+    sweep = write_sweep(tmp_path / "a", [trial(1, 13, 0.15)])
+    (sweep / "sweep.json").write_bytes(b"")
+    with pytest.raises(DamageError, match=rf"run the sweep again \(`engine .* --out {sweep}`"):
+        read_sweeps([sweep])
+
+
 def test_an_experts_accuracy_that_is_no_number_is_named_by_file(tmp_path):
     experts = [{"name": "d3", "run_id": "r", "epochs": {"13": {"test": "high"}}}]
     sweep = write_sweep(tmp_path / "a", grid({(1, 13): 0.15}), experts=experts)
@@ -155,6 +162,6 @@ def test_a_sweep_file_of_another_kind_is_refused(tmp_path):
     from engine.records import write_record
 
     write_record(tmp_path / "sweep.json", {"kind": "dataset"})
-    with pytest.raises(ArtefactError, match="\"kind\" is 'dataset'"):
+    with pytest.raises(ArtefactError, match="holds a dataset, expected a sweep"):
         read_sweeps([tmp_path])
     assert json.loads((tmp_path / "sweep.json").read_text())["kind"] == "dataset"
