@@ -42,7 +42,9 @@ STUDENT = {
 
 
 def sweep(data: Path, store: Path | None, out: Path, **settings: Any) -> Path:
-    extent: dict[str, Any] = {"ipc": [1], "expert_epochs": [3], "seeds": [1]}
+    extent: dict[str, Any] = {"ipc": [1], "seeds": [1]}
+    if settings.get("labels") != "[hard]":  # whose students ask no expert
+        extent["expert_epochs"] = [3]
     extent |= {key: settings.pop(key) for key in list(settings) if key in extent}
     engine.sweep_students(data, store, out, **extent, overrides=STUDENT | settings)
     return out
