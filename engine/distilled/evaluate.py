@@ -113,7 +113,7 @@ def evaluate_distilled(
     )
     started = time.perf_counter()
     with sole_writer(files.path):
-        remembered = files.head().get("packing") if files.exists() else None
+        remembered = files.remembered().get("packing")
         execution, packing = execution.packed(
             left, precision=precision, remembered=remembered, progress=tell
         )
@@ -223,8 +223,8 @@ def _head(
 def _precision(files: EvaluationFolder, students: Sequence[StudentOfSet]) -> str:
     """The precision the evaluation began in, so that a resume can't mix two under ``auto``."""
     asked = students[0].student.precision
-    if asked == "auto" and files.exists():
-        return str(files.head()["precision"])
+    if asked == "auto":
+        asked = files.remembered().get("precision", asked)
     from engine.training.precision import choose_arithmetic
 
     return choose_arithmetic(asked).precision

@@ -3,11 +3,13 @@
     OUT/evaluation.json       the set, the dataset, the student's recipe, the seeds asked for
     OUT/students/SEED.json    one student: accuracies, losses, seconds, environment; written last
 
-It grows by more seeds; everything else is its identity.
+It grows by more seeds; everything else is its identity. The head is derived: where it is missing or
+damaged, the next run writes it anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,23 +88,42 @@ class EvaluationFolder:
             )
         return head
 
+    def remembered(self) -> dict[str, Any]:
+        """The head of the run before; where it is missing or damaged, what the students say of it.
+
+        Empty where no evaluation lies here. From students come ``id``, ``asked``, ``precision``.
+        """
+        if self.exists():
+            with contextlib.suppress(DamageError):
+                return self.head()
+        head: dict[str, Any] = {}
+        for file in sorted(self.path.glob(RECORDS)):
+            with contextlib.suppress(ArtefactError):
+                record = read_record(file)
+                head.setdefault("id", record["evaluation"])
+                head.setdefault("asked", []).append(file.stem)
+                if record["status"] == "done":
+                    head.setdefault("precision", record["environment"]["precision"])
+        return head
+
     def check(self, head: Mapping[str, Any]) -> None:
         """Raise MismatchError for another evaluation here, UsageError for other files."""
-        check_destination(self.path, KIND, records=RECORDS)
-        if not self.exists():
-            return
-        there = self.head()
-        if there["id"] != head["id"]:
-            old, new = _identity(there), _identity(head)
-            differing = [f"{k}: {old.get(k)} → {new[k]}" for k in new if old.get(k) != new[k]]
+        check_destination(self.path, KIND, records=RECORDS, derived=True)
+        there = self.remembered()
+        if there.get("id", head["id"]) != head["id"]:
+            why = ""
+            if "student" in there:
+                old, new = _identity(there), _identity(head)
+                differing = [f"{k}: {old.get(k)} → {new[k]}" for k in new if old.get(k) != new[k]]
+                why = f" ({', '.join(differing)})"
             raise MismatchError(
                 f"{self.path} holds evaluation {there['id']}, but these options describe "
-                f"{head['id']} ({', '.join(differing)}). Choose another --out."
+                f"{head['id']}{why}. Choose another --out."
             )
 
     def begin(self, head: Mapping[str, Any]) -> None:
         """Write the head; seeds that were asked for before stay asked for."""
-        asked = list(self.head()["asked"]) if self.exists() else []
+        asked = list(self.remembered().get("asked", ()))
         asked += [seeds for seeds in head["asked"] if seeds not in asked]
         write_record(self.path / HEAD, {**head, "asked": asked})
 

@@ -82,6 +82,29 @@ def test_damaged_records_are_found_and_made_anew(small_data, hard_set, tmp_path)
     assert engine.verify_evaluation(out)["ok"]
 
 
+@pytest.mark.parametrize("damage", ["flipped", "emptied", "deleted"])
+def test_a_lost_head_is_written_anew_from_the_students(
+    small_data, hard_set, tmp_path, damage
+) -> None:
+    out = tmp_path / "out"
+    evaluate(small_data, hard_set, out)
+    head = out / "evaluation.json"
+    whole = json.loads(head.read_bytes())
+    if damage == "deleted":
+        head.unlink()
+    else:
+        flipped = head.read_bytes().replace(b'"cifar', b'"cigar').replace(b'"kind"', b'"kond"')
+        head.write_bytes(b"" if damage == "emptied" else flipped)
+    with pytest.raises(MismatchError, match=f"holds evaluation {whole['id']}"):
+        evaluate(small_data, hard_set, out, overrides={**QUICK, "student.lr": 0.1})
+    again = evaluate(small_data, hard_set, out, seeds=[1])
+    assert (again["status"], again["ran"]) == ("finished already", 0)
+    assert engine.verify_evaluation(out)["ok"]
+    mended = json.loads(head.read_bytes())
+    same = ("id", "asked", "precision", "student", "dataset", "distilled")
+    assert {name: mended[name] for name in same} == {name: whole[name] for name in same}
+
+
 def test_a_set_that_changes_meanwhile_is_noticed(small_data, hard_set, tmp_path) -> None:
     factory = SetRunnerFactory(
         data=str(small_data), distilled=str(hard_set), images="auto", label_kind="auto",
