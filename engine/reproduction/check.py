@@ -22,6 +22,7 @@ from engine.experiments.learned_labels.folder import MANIFEST as LEARNED
 from engine.experiments.learned_labels.folder import open_folder
 from engine.models import check_model_name
 from engine.records import LOCK, is_unclaimed
+from engine.report.publish import check_destination as check_report_place
 from engine.reproduction.plan import Plan, write_plan
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
@@ -29,7 +30,7 @@ from engine.training.expert_run import KIND as EXPERT_RUN
 from engine.training.expert_run import MANIFEST as RUN
 from engine.training.expert_run import open_run
 
-EXPERTS = "experts"
+EXPERTS, REPORT = "experts", "report"
 
 
 def check_plan(plan: Plan, dataset: beton_builder.Dataset) -> None:
@@ -54,7 +55,7 @@ def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
     """Refuse a folder that holds something else, or a reproduction that this plan can't extend.
 
     Raises:
-        UsageError: no reproduction lies there, but other files do.
+        UsageError: no reproduction lies there, but other files do, or in its report.
         MismatchError: it is of another dataset, or its experts, its learned labels or the students
             of label sets are of another kind.
     """
@@ -62,6 +63,7 @@ def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
         raise foreign_folder(out, f"a reproduction (with expert runs in {EXPERTS}/)")
     for manifest in sorted(out.glob(f"{EXPERTS}/*/{RUN}")):
         _check_expert(plan, dataset, out, manifest.parent)
+    check_report_place(out / REPORT)
     for settings in plan.learned:
         folder = learned_folder(out, settings)
         if (folder / LEARNED).exists():

@@ -26,7 +26,7 @@ from engine.demo import time_spent
 from engine.labelling import dump_labels, expert_name
 from engine.records import sole_writer
 from engine.report import write_report
-from engine.reproduction.check import EXPERTS, check_place, check_plan
+from engine.reproduction.check import EXPERTS, REPORT, check_place, check_plan
 from engine.reproduction.dry_run import describe
 from engine.reproduction.label_sets import LabelSets
 from engine.reproduction.plan import Plan, fit_to, write_plan
@@ -122,9 +122,7 @@ def reproduce(
             sets.derive()
         with _timed(seconds, "report"):
             folders = [out / "students", *sets.folders]
-            report = write_report(
-                folders, out / "report", data=data, labels=store, progress=progress
-            )
+            report = write_report(folders, out / REPORT, data=data, labels=store, progress=progress)
     return {
         "status": "done",
         "out": str(out),

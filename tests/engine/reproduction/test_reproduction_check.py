@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,18 @@ def test_a_scale_that_cannot_extend_what_is_there_is_refused_before_it_begins(
     with pytest.raises(MismatchError, match=complaint):
         engine.reproduce(small_data, finished, scale=scale_of(tmp_path, **changes))
     assert files_of(finished) == before
+
+
+@pytest.mark.usefixtures("no_expert")
+def test_files_of_the_user_in_its_report_are_noticed_before_it_begins(
+    finished: Path, small_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "report" / "thoughts.md").write_text("mine")
+    with pytest.raises(UsageError, match=r"thoughts\.md"):
+        engine.reproduce(small_data, out, scale=scale_of(tmp_path))
+    assert (out / "report" / "thoughts.md").read_text() == "mine"
 
 
 def test_it_goes_on_after_a_stop_at_any_stage(
