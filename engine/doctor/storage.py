@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -127,5 +128,5 @@ def seconds_a_record(folder: Path) -> float:
                 if read_record(record)["number"] != number:
                     raise OSError("an old record came back after a new one was renamed over it")
             with record.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
-                pass
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # label stores need locks
     return best

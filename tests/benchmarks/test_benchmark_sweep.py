@@ -106,7 +106,7 @@ def test_nothing_is_measured_without_ray(
     monkeypatch.setenv("ENGINE_DATA", str(shared_data))
     monkeypatch.setitem(sweep.ROWS, "trial_overhead_local", lambda *_, **__: pytest.fail("ran"))
     monkeypatch.setattr(sweep_overhead.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PeerMissing, match=r"softlabel-engine\[ray\]"):
+    with pytest.raises(PeerMissing, match=r"pip install -e '\.\[ray\]'"):
         benchmarks.run_suite("sweep", progress=quiet, quick=True)
 
 

@@ -104,7 +104,7 @@ def test_a_file_in_the_place_of_the_folder_is_a_problem(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(os, "fsync"), (records.fcntl, "flock"), (storage.mmap, "mmap")]
+    ("module", "name"), [(os, "fsync"), (storage.fcntl, "flock"), (storage.mmap, "mmap")]
 )
 def test_a_file_system_that_cannot_sync_lock_or_map_is_a_problem(
     monkeypatch, tmp_path, module, name
