@@ -89,14 +89,16 @@ class Execution:
     ) -> tuple[Execution, Packing | None]:
         """With workers and threads settled, and what was measured for it, if anything was.
 
+        On Ray the cluster settles both, trial by trial.
+
         Args:
             trials: those to run.
             precision: that they train in.
             remembered: the packing that the sweep began in; it is kept.
         """
-        if not trials:
+        if not trials or self.executor == "ray":
             return self, None
-        if self.executor == "ray" or not self.is_free:
+        if not self.is_free:
             workers = self.fixed_workers(len(trials))
             return replace(self, workers=workers, workers_per_device=None), None
         worth_it = remembered or visible_gpus() or operations_of(trials) > WORTH_MEASURING

@@ -114,6 +114,15 @@ def test_a_worker_keeps_its_subsets_and_the_images_it_evaluates_on() -> None:
     assert image_bytes([evaluated]) == (2 * 10 + 700) * pixels
 
 
+@pytest.mark.parametrize("asked", [{}, {"threads": 2}, {"gpus_per_worker": 0.5}])
+def test_on_ray_the_cluster_has_the_say_on_how_many_workers_run(asked: dict[str, Any]) -> None:
+    execution = Execution(executor="ray", **asked)
+    settled, packing = execution.packed(
+        trials(4), precision="fp32", remembered=None, progress=no_progress
+    )
+    assert (settled, packing) == (execution, None)
+
+
 @pytest.mark.parametrize(
     ("threads", "num_trials", "workers"),
     [(1, 100, 4), (2, 100, 2), (3, 100, 1), (8, 100, 1), (1, 3, 3)],
