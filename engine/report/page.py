@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from engine.report.headline import Card
 
 
-FIRST = "claims"
-"""The experiment that is told before the panels, of which there is one an expert or more."""
+SECOND = "claims"
+"""The experiment that is told after the first panel; there is a panel an expert, or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,8 @@ def render(
         notes=notes,
         cards=cards,
         explorer=Markup(explorer),
-        first=[told[name] for name in told if name == FIRST],
-        sections=[told[name] for name in told if name != FIRST],
+        second=[told[name] for name in told if name == SECOND],
+        sections=[told[name] for name in told if name != SECOND],
         panels=[
             {
                 "number": page.number,
@@ -128,7 +128,7 @@ def render(
             *(
                 (each.experiment.title, listed.new(each.finding.cells))
                 # What claims compare is listed where it is shown, if it is shown elsewhere.
-                for each in sorted(sections, key=lambda one: one.experiment.name == FIRST)
+                for each in sorted(sections, key=lambda one: one.experiment.name == SECOND)
             ),
         ],
         experts=experts,
