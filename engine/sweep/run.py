@@ -30,6 +30,7 @@ from engine.sweep.timing.packing import recorded_packing
 from engine.sweep.watching.event_log import EventLog
 from engine.sweep.watching.status import StatusFile
 from engine.sweep.watching.trackers import TrackerListener
+from engine.sweep.watching.trained_images import TrainedImages
 from engine.training.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class _Runner:
         # Imported here: to say that nothing is to do needs no torch, which takes seconds.
         from engine.sweep.executors.trial_runner import RunnerFactory
 
-        of_this_run = StatusFile(self._sweep.path), _Images(left, self._progress)
+        of_this_run = StatusFile(self._sweep.path), TrainedImages(left, self._progress)
         listeners: list[Listener] = [*self._listeners, *of_this_run]
         about = {"already_done": len(of) - len(left), "cell_keys": differing_keys(of)}
 
@@ -230,30 +231,6 @@ def _search(search: Halving, run: _Runner, ledger: Ledger, head: dict[str, Any])
     """Run the short trials of a halving into a ledger of their own."""
     ledger.begin(head)
     return run_halving(search, run=lambda trials: run(trials, ledger, of=trials), ledger=ledger)
-
-
-class _Images:
-    """Events to progress: images trained on, of all that the trials will be trained on."""
-
-    def __init__(self, trials: Sequence[Trial], progress: Progress) -> None:
-        self._images = {trial.id: trial.training_images for trial in trials}
-        self._total = sum(self._images.values())
-        self._done = 0
-        self._under_way: dict[int, int] = {}
-        self._progress = progress
-
-    def __call__(self, event: Event) -> None:
-        if event["event"] == "trial_progress":
-            self._under_way[event["worker"]] = event["seen"]
-        elif event["event"] == "trial_finished":
-            self._done += self._images[event["id"]]
-            self._under_way.pop(event["worker"], None)
-        elif event["event"] in ("trial_started", "worker_died"):
-            self._under_way.pop(event["worker"], None)
-        else:
-            return
-        seen = min(self._total, self._done + sum(self._under_way.values()))
-        self._progress("train students", seen, self._total)
 
 
 def _in_short(halved: Halved | None) -> dict[str, Any]:

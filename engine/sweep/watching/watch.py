@@ -124,6 +124,8 @@ class Watch:
     work_total: float = 0.0
     work_settled: float = 0.0
     work_done: float = 0.0
+    work_unsettled: dict[str, float] = field(default_factory=dict)
+    """Of trials that ended and whose records are not durable yet, by id."""
     first_ready: float | None = None
     busy_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -174,12 +176,15 @@ class Watch:
             return
         if place.trial is not None:  # it went on before its last record was durable
             self.busy_seconds += event["time"] - place.since
+            if place.trial["id"] != event["id"]:
+                self.work_unsettled[place.trial["id"]] = place.trial["work"]
         place.state, place.since, place.trial = "running", event["time"], event
         self.differences.note(event["cell"])
         place.seen = place.total = 0
 
     def _finished(self, event: Mapping[str, Any]) -> None:
         self.work_settled += event["work"]
+        self.work_unsettled.pop(event["id"], None)
         self.differences.note(event["cell"])
         place = self.places.get(event["worker"])
         if place is not None and place.trial is not None and place.trial["id"] == event["id"]:
@@ -199,7 +204,7 @@ class Watch:
 
     def rate(self) -> float | None:
         """Images of work per second since the first worker was ready; None before any were done."""
-        done = self.work_done + sum(place.work_done for place in self.places.values())
+        done = self.work_done + self._under_way
         elapsed = self.now - self.first_ready if self.first_ready is not None else 0.0
         return done / elapsed if done > 0 and elapsed > 0 else None
 
@@ -210,9 +215,14 @@ class Watch:
             return None
         running = [place for place in self.places.values() if place.trial is not None]
         left = [p.trial["work"] - p.work_done for p in running if p.trial is not None]
-        under_way = sum(place.work_done for place in running)
         alone = max(left, default=0.0) * len(self.places)
-        return max(self.work_total - self.work_settled - under_way, alone) / rate
+        return max(self.work_total - self.work_settled - self._under_way, alone) / rate
+
+    @property
+    def _under_way(self) -> float:
+        """Work of running trials, and of those whose records are awaited."""
+        running = sum(place.work_done for place in self.places.values())
+        return running + sum(self.work_unsettled.values())
 
     def shares(self) -> dict[str, float]:
         """Of the time workers spent on trials: each part's share, and what no part names."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from engine.sweep.executors.local import run_local
 from engine.sweep.timing.packing import choose_packing, own_cores
 from engine.sweep.watching.process_identity import identify_process, is_same_process
 from engine.sweep.watching.status import StatusFile, sweep_status
+from engine.sweep.watching.trained_images import TrainedImages
 from engine.sweep.watching.watch import Watch, keys_that_differ
 
 
@@ -75,6 +77,36 @@ def test_the_time_left_is_never_less_than_a_running_trial_needs() -> None:
     told = watch(begun(110, 0, "d"), *done, begun(120, 0, "d"), (120, "tick", {}))
     assert told.rate() == 300 / 10
     assert told.eta() == pytest.approx(100 / 15)
+
+
+def test_a_trial_whose_record_is_awaited_counts_while_its_worker_is_at_the_next() -> None:
+    all_seen = (119, "trial_progress", {"worker": 0, "seen": 100, "total": 100})
+    told = watch(begun(110, 0, "a"), all_seen, begun(120, 0, "b"))
+    assert (told.rate(), told.eta()) == (10, 30)
+    for event in (ended(120, 0, "a"), (120, "tick", {})):
+        told({"event": event[1], "time": event[0], **event[2]})
+    assert (told.rate(), told.eta()) == (10, 30)
+
+
+def test_the_images_trained_on_never_become_fewer_but_with_a_lost_worker() -> None:
+    trials: Any = [SimpleNamespace(id=name, training_images=100) for name in "abc"]
+    seen: list[int] = []
+    told = TrainedImages(trials, lambda stage, done, total: seen.append(done))
+    for _, kind, content in (
+        begun(0, 0, "a"),
+        (1, "trial_progress", {"worker": 0, "seen": 90, "total": 100}),
+        begun(2, 0, "b"),
+        (3, "trial_progress", {"worker": 0, "seen": 10, "total": 100}),
+        ended(3, 0, "a"),
+        (4, "tick", {}),
+        (4, "worker_died", {"worker": 0, "pid": 70, "reason": "killed"}),
+        (4, "trial_progress", {"worker": 0, "seen": 20, "total": 100}),
+        begun(5, 0, "b"),
+        ended(6, 0, "b"),
+        ended(7, None, "c", status="failed"),
+    ):
+        told({"event": kind, **content})
+    assert seen == [0, 90, 90, 100, 110, 100, 100, 100, 200, 300]
 
 
 def test_failed_trials_are_no_progress_in_the_rate() -> None:
