@@ -9,34 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from engine.analysis.choice import choose_as_the_papers
 from engine.analysis.statistics import summarise
 from engine.report import numbers
+from engine.report.experiments.baseline_figure import draw_baseline
 from engine.report.experiments.baseline_tables import OURS, evaluated_table, published_table
-from engine.report.experiments.beside import MAXIMUM, beside_published
 from engine.report.experiments.conditions import Condition
-from engine.report.experiments.curves import DASHES, PUBLISHED, over_runs
 from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.experiments.finding import Experiment, Finding, Picture, cells_of
-from engine.report.figure_layout import (
-    GREY,
-    HARD,
-    MARKERS,
-    LineEnd,
-    colours,
-    house_style,
-    label_ends,
-    place_key,
-    set_ticks,
-    titled,
-)
+
+EPOCHS, MODEL, AUGMENTATION = "student.epochs", "student.model", "student.augmentation"
 
 
 def find(evidence: Evidence) -> Finding | None:
-    papers = {ipc: _as_the_papers(evidence, ipc) for ipc in evidence.ipcs}
+    papers = {ipc: _as_the_papers(_candidates(evidence, ipc)) for ipc in evidence.ipcs}
     soft = {ipc: each for ipc, each in papers.items() if each and each.cell.summary(OURS)}
     hard = {
         ipc: each
@@ -48,25 +34,27 @@ def find(evidence: Evidence) -> Finding | None:
     if not soft and not hard and not evidence.evaluated:
         return None
     best = {ipc: found[0] for ipc in evidence.ipcs if (found := evidence.best_soft(ipc))}
+    as_long = _as_long_as_published(evidence)
     tables = []
     if evidence.published is not None:
-        tables.append(published_table(evidence, soft, hard, best))
+        tables.append(published_table(evidence, soft, hard, best, as_long))
     if evidence.evaluated:
         tables.append(evaluated_table(evidence, best))
     return Finding(
-        sentences=tuple(_sentences(evidence, soft)),
+        sentences=tuple(_sentences(evidence, soft, as_long)),
         tables=tuple(tables),
         pictures=(
             Picture(
                 name="baseline",
                 caption="Random images with soft and with hard labels, beside published methods "
-                "(open, grey) and sets made elsewhere; all max on test †.",
-                draw=lambda: _draw(evidence, soft, hard),
+                "(open, grey) and sets made elsewhere; all max on test †."
+                + (" Diamonds: students as long as the published ones." if as_long else ""),
+                draw=lambda: draw_baseline(evidence, soft, hard, as_long),
             ),
         )
         if soft or hard or any(each.accuracies.get(OURS) for each in evidence.evaluated)
         else (),
-        cells=cells_of([*soft.values(), *hard.values(), *best.values()]),
+        cells=cells_of([*soft.values(), *hard.values(), *best.values(), *as_long.values()]),
     )
 
 
@@ -79,9 +67,8 @@ EXPERIMENT = Experiment(
 )
 
 
-def _as_the_papers(evidence: Evidence, ipc: int) -> Condition | None:
+def _as_the_papers(candidates: Sequence[Condition]) -> Condition | None:
     """Soft labels of the expert epoch with the greatest max on test, as the papers choose."""
-    candidates = _candidates(evidence, ipc)
     choice = choose_as_the_papers([each.cell for each in candidates])
     return next((each for each in candidates if choice and each.cell is choice.cell), None)
 
@@ -90,12 +77,33 @@ def _candidates(evidence: Evidence, ipc: int) -> list[Condition]:
     return of_first_expert(evidence.plain_soft(ipc))
 
 
+def _as_long_as_published(evidence: Evidence) -> dict[int, Condition]:
+    """Soft labels of students as long as the published ones where the main students are not.
+
+    By IPC: of the main student's architecture and augmentation, the best as the papers choose.
+    """
+    if evidence.published is None:
+        return {}
+    long = [
+        each
+        for each in evidence.conditions
+        if each.labels == "soft" and evidence.is_plain(each)
+        if _epochs_of(each) == evidence.published.student_epochs
+        if (differs := evidence.deviates(each)) >= {EPOCHS} and not differs & {MODEL, AUGMENTATION}
+    ]
+    by_ipc = {ipc: [each for each in long if each.ipc == ipc] for ipc in evidence.ipcs}
+    best = {ipc: _as_the_papers(of_first_expert(some)) for ipc, some in by_ipc.items()}
+    return {ipc: each for ipc, each in best.items() if each is not None}
+
+
 def _epochs_of(condition: Condition) -> int | None:
-    value = condition.axes.get("student.epochs")
+    value = condition.axes.get(EPOCHS)
     return int(value) if isinstance(value, int) else None
 
 
-def _sentences(evidence: Evidence, soft: Mapping[int, Condition]) -> list[str]:
+def _sentences(
+    evidence: Evidence, soft: Mapping[int, Condition], as_long: Mapping[int, Condition]
+) -> list[str]:
     published = evidence.published
     sentences = []
     if published is not None:
@@ -117,6 +125,14 @@ def _sentences(evidence: Evidence, soft: Mapping[int, Condition]) -> list[str]:
                 f"{chosen}), {numbers.listed(told)} as published."
             )
         sentences += _lengths(evidence, list(soft.values()), published.student_epochs)
+        for ipc, condition in as_long.items():
+            own = condition.cell.summary(OURS)
+            assert own is not None  # it was chosen by this measure
+            sentences.append(
+                f"Students of {published.student_epochs:,} epochs at IPC {ipc} reach "
+                f"{numbers.accuracy(own)} % here (max on test, expert epoch {condition.epoch}, "
+                f"n = {own.n})."
+            )
     for each in evidence.evaluated:
         values = each.accuracies.get(OURS, ())
         summary = summarise(list(values))
@@ -140,122 +156,3 @@ def _lengths(evidence: Evidence, soft: Sequence[Condition], theirs: int) -> list
         f"Not the same students: the published ones train for {theirs:,} epochs, these for "
         f"{numbers.listed(told)}."
     ]
-
-
-def _draw(
-    evidence: Evidence, soft: Mapping[int, Condition], hard: Mapping[int, Condition]
-) -> Figure:
-    with house_style():
-        own = [*soft.values(), *hard.values()]
-        beside = beside_published(evidence, own, ours=MAXIMUM)
-        under = [over_runs(own) if own else "", beside or f"test accuracy, {MAXIMUM}"]
-        figure, axes = titled(
-            f"{evidence.results.dataset_name}: beside the published numbers",
-            "; ".join(filter(None, under)),
-        )
-        ends = []
-        drawn: set[int] = set()
-        methods = evidence.published.rows if evidence.published else {}
-        for number, (name, row) in enumerate(methods.items()):
-            marker = MARKERS[number % len(MARKERS)]
-            xs, ys = list(row), [value for value, _ in row.values()]
-            drawn |= set(xs)
-            axes.plot(
-                xs,
-                ys,
-                color=PUBLISHED,
-                linewidth=0.8,
-                linestyle=(0, (1, 2)),
-                marker=marker,
-                markerfacecolor="white",
-                markersize=5,
-                zorder=2,
-                gid=f"published-{number}",
-            )
-            ends.append(LineEnd(x=xs[-1], y=ys[-1], label=_short(name), colour=PUBLISHED))
-        colour = colours(1)[0]
-        for name, cells, shade, filled in (
-            ("ours, soft", soft, colour, True),
-            ("ours, hard", hard, HARD, False),
-        ):
-            found = [(i, s) for i, c in cells.items() if (s := c.cell.summary(OURS))]
-            if not found:
-                continue
-            drawn |= {ipc for ipc, _ in found}
-            xs, ys = [ipc for ipc, _ in found], [100 * s.mean for _, s in found]
-            axes.plot(
-                xs,
-                ys,
-                color=shade,
-                marker="o",
-                markerfacecolor=shade if filled else "white",
-                linestyle="-" if filled else DASHES,
-                zorder=4,
-                gid=name.replace(", ", "-"),
-            )
-            axes.errorbar(
-                xs,
-                ys,
-                yerr=[100 * (s.std or 0.0) for _, s in found],
-                fmt="none",
-                ecolor=shade,
-                elinewidth=1,
-                capsize=2.2,
-            )
-            ends.append(LineEnd(x=xs[-1], y=ys[-1], label=name, colour=shade))
-        for each in evidence.evaluated:
-            summary = summarise(list(each.accuracies.get(OURS, ())))
-            if summary is not None:
-                drawn.add(int(each.ipc))
-                axes.plot(
-                    [each.ipc],
-                    [100 * summary.mean],
-                    marker="*",
-                    markersize=9,
-                    color=colour,
-                    linestyle="none",
-                    zorder=5,
-                    gid=f"evaluated-{each.id}",
-                )
-                ends.append(
-                    LineEnd(
-                        x=float(each.ipc),
-                        y=100 * summary.mean,
-                        label=each.name[:18],
-                        colour=colour,
-                    )
-                )
-        axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
-        set_ticks(axes, sorted(drawn))
-        axes.set_xlabel("images per class (IPC)")
-        axes.set_ylabel("test accuracy (%)")
-        key = [Line2D([], [], color=colour, marker="o", label="ours")]
-        if methods:
-            key.append(
-                Line2D(
-                    [],
-                    [],
-                    color=PUBLISHED,
-                    linestyle=(0, (1, 2)),
-                    marker="o",
-                    markerfacecolor="white",
-                    label="published",
-                )
-            )
-        if evidence.evaluated:
-            key.append(
-                Line2D(
-                    [], [], color=GREY, marker="*", linestyle="none", label="sets trained on here"
-                )
-            )
-        place_key(figure, key)
-        label_ends(axes, ends)
-    return figure
-
-
-def _short(name: str) -> str:
-    """A published row's name that fits beside its line."""
-    short = name.replace("soft labels (paper)", "paper, soft")
-    short = short.replace("soft labels (reproduction)", "repr., soft")
-    return short.replace("soft labels ", "").strip("()")[:18]

@@ -27,7 +27,9 @@ def published_table(
     soft: Mapping[int, Condition],
     hard: Mapping[int, Condition],
     best: Mapping[int, Condition],
+    as_long: Mapping[int, Condition],
 ) -> NumberTable:
+    """Ours by IPC, soft labels of students as long as the published too, and what was published."""
     published = evidence.published
     assert published is not None
     methods = [name for name in published.rows if not name.startswith("soft labels")]
@@ -44,9 +46,10 @@ def published_table(
             _or_missing(own or outstanding, OURS),
             Entry(text=str(own.epoch)) if own else _or_missing(outstanding, OURS),
             _or_missing(others or evidence.plain_hard(ipc), OURS),
+            *([_or_missing(as_long.get(ipc), OURS)] if as_long else []),
         ]
         line: Row = {"ipc": ipc}
-        for prefix, condition in ("soft", own), ("hard", others):
+        for prefix, condition in ("soft", own), ("hard", others), ("as_long", as_long.get(ipc)):
             line |= summary_columns(
                 f"{prefix}_{OURS}", condition.cell.summary(OURS) if condition else None
             )
@@ -66,6 +69,7 @@ def published_table(
             line[f"published_{name}_std"] = None if value is None else value[1] / 100
         line["soft_trials"] = trial_ids(own.cell.trials) if own else None
         line["hard_trials"] = trial_ids(others.cell.trials) if others else None
+        line["as_long_trials"] = trial_ids(as_long[ipc].cell.trials) if ipc in as_long else None
         rows.append(tuple(row))
         flat.append(line)
     full = ", ".join(f"{name} {value:g} %" for name, value in published.full.items())
@@ -75,7 +79,7 @@ def published_table(
             title=f"Beside the published numbers, {published.title}",
             groups=(
                 ("", 1),
-                ("Ours", 4),
+                ("Ours", 4 + bool(as_long)),
                 ("Published †: soft labels", len(baselines)),
                 ("Published †: methods", len(methods)),
             ),
@@ -85,6 +89,7 @@ def published_table(
                 "soft, max †",
                 "epoch †",
                 "hard, max †",
+                *([f"soft, {published.student_epochs:,} epochs, max †"] if as_long else []),
                 *(name.removeprefix("soft labels ").strip("()") for name in baselines),
                 *methods,
             ),

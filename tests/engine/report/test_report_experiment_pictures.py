@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_every_experiment import CLASSES, SOFT, everything, plain, student
-from report_findings import found_by, results_of, rows_of
+from report_findings import found_by, lines_of, results_of, rows_of
 from report_others import evaluation
 from report_synthetic_sweep import grid, trial
 from report_words import words_of
@@ -92,6 +92,32 @@ def test_the_papers_choice_on_test_is_named_beside_the_published_accuracy():
     assert "here (max on test, epoch 41 chosen on test too), 34.3" in finding.sentences[1]
     alone = found_by("baseline", grid({(10, 13): 0.2, (10, None): 0.1}))
     assert "here (max on test, epoch 13), 34.3" in alone.sentences[0]
+
+
+def test_students_as_long_as_the_published_stand_beside_them_where_the_main_ones_are_shorter():
+    short = [{**record, "student": student(epochs=300)} for record in plain()]
+    others = [
+        ((10, 13), {}, 0.30),
+        ((10, 41), {}, 0.33),
+        ((10, 41), {"model": "resnet18"}, 0.44),
+        ((10, 41), {"augmentation": "cutmix"}, 0.45),
+        ((10, 41), {"epochs": 1000}, 0.46),
+        ((10, None), {}, 0.2),
+    ]
+    long = [
+        {**record, "student": student(**settings)}
+        for place, settings, value in others
+        for record in grid({place: value}, (0, 1))
+    ]
+    finding = found_by("baseline", [*short, *long])
+    assert "Students of 3,000 epochs at IPC 10 reach 33.1" in finding.sentences[-1]
+    assert "expert epoch 41, n = 2" in finding.sentences[-1]
+    told = {row["ipc"]: row["as_long_max_on_test_mean"] for row in rows_of(finding, "published")}
+    assert float(told.pop("10")) == pytest.approx(0.331)
+    assert set(told.values()) == {""}
+    assert "ours: students of 300–3,000 epochs" in texts_of(finding.pictures[0])[1]
+    assert lines_of(finding.pictures[0])["ours-as-long"] == ([10], [pytest.approx(33.1)])
+    assert "ours-as-long" not in lines_of(found_by("baseline", plain()).pictures[0])
 
 
 def two_experts():
