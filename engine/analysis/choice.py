@@ -7,7 +7,7 @@ on test, and the choice says so. The papers' own choice is available beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -21,8 +21,7 @@ class Choice:
 
     `chosen_on`: "validation" or "test", of accuracy `measure`. `candidates` counts the cells that
     had a mean, one of which is no choice. `equal_n` is False when the candidates have different
-    numbers of runs: what some have more of is no part of the choice where they share seeds, and
-    may have decided it where they share none.
+    numbers of runs, so that some had fewer to show what they can.
     """
 
     cell: Cell
@@ -36,9 +35,11 @@ def choose_expert_epoch(cells: Sequence[Cell]) -> Choice | None:
     """The best of one IPC's soft-label cells; None where neither split was measured.
 
     By mean validation accuracy of the selected student, if every cell with results has one; else
-    by mean final test accuracy. The means are over the seeds that all cells have, so that further
-    runs of one epoch can't make it win by their luck; over each cell's own where none is shared.
-    Of equal means the earlier epoch wins: its expert is cheaper.
+    by mean final test accuracy. The cells with most runs are compared over the seeds that they
+    share; every other one with the best of them, over the seeds of both. So further runs of one
+    epoch can't make it win by their luck, nor a stray run of one take the others' seeds out of the
+    choice. Where no seed is shared, each cell's own count. Of equal means the earlier epoch wins:
+    its expert is cheaper.
     """
     measured = [cell for cell in cells if cell.trials]
     if measured and all(cell.summary("selected", "validation") for cell in measured):
@@ -55,13 +56,17 @@ def _argmax(cells: Sequence[Cell], measure: str, split: str) -> Choice | None:
     measured = [(cell, values) for cell in cells if (values := cell.values(measure, split))]
     if not measured:
         return None
-    shared = set.intersection(*(set(values) for _, values in measured))
+    most = max(len(values) for _, values in measured)
+    fullest = [each for each in measured if len(each[1]) == most]
+    shared = set.intersection(*(set(values) for _, values in fullest))
+    first = max(fullest, key=lambda each: (_mean(each[1], shared), _earliness(each[0])))
 
-    def rank(candidate: tuple[Cell, dict[Seeds, float]]) -> tuple[float, int]:
-        cell, values = candidate
-        return fmean(values[seeds] for seeds in shared or values), -(cell.expert_epoch or 0)
+    def lead(values: Mapping[Seeds, float]) -> float:
+        both = values.keys() & first[1].keys()
+        return _mean(values, both) - _mean(first[1], both)
 
-    best, _ = max(measured, key=rank)
+    thinner = [each for each in measured if len(each[1]) < most]
+    best, _ = max([first, *thinner], key=lambda each: (lead(each[1]), _earliness(each[0])))
     return Choice(
         cell=best,
         chosen_on=split,
@@ -69,3 +74,12 @@ def _argmax(cells: Sequence[Cell], measure: str, split: str) -> Choice | None:
         measure=measure,
         candidates=len(measured),
     )
+
+
+def _mean(values: Mapping[Seeds, float], over: Set[Seeds]) -> float:
+    """Over some seeds; over all that there are where that is none."""
+    return fmean(values[seeds] for seeds in over or values)
+
+
+def _earliness(cell: Cell) -> int:
+    return -(cell.expert_epoch or 0)

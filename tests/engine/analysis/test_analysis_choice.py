@@ -67,6 +67,21 @@ def test_further_runs_of_one_epoch_do_not_make_it_win(choose):
     assert choose(cells(*better, *lucky)).cell.expert_epoch == 5
 
 
+@pytest.mark.parametrize("choose", [choose_expert_epoch, choose_as_the_papers])
+@pytest.mark.parametrize(("stray", "best"), [(0.01, 4), (0.095, 41)])
+def test_a_stray_run_of_one_epoch_leaves_the_others_their_seeds(choose, stray, best):
+    """It is compared with the best of them over its own seed, the one in which that is not ahead:
+    there it has to beat 9 %."""
+
+    def run(epoch, accuracy, seed):
+        return trial(1, epoch, accuracy, validation=accuracy, max_on_test=accuracy, seed=seed)
+
+    ahead = [run(4, value, seed) for seed, value in enumerate([0.09, 0.10, 0.10, 0.10, 0.105])]
+    behind = [run(13, value, seed) for seed, value in enumerate([0.10, 0.08, 0.08, 0.08, 0.075])]
+    assert choose(cells(*ahead, *behind)).cell.expert_epoch == 4
+    assert choose(cells(*ahead, *behind, run(41, stray, 0))).cell.expert_epoch == best
+
+
 def test_the_papers_choose_by_the_maximum_on_test():
     found = choose_as_the_papers(
         cells(trial(1, 5, 0.2, max_on_test=0.21), trial(1, 13, 0.1, max_on_test=0.3))
