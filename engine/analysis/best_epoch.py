@@ -40,6 +40,12 @@ class BestEpoch:
         return self.contest.best
 
     @property
+    def is_of_single_runs(self) -> bool:
+        """Whether every epoch compared has one run."""
+        values = self.choice.cell.values(self.choice.measure, self.choice.chosen_on)
+        return self.choice.equal_n and len(values) == 1
+
+    @property
     def is_first(self) -> bool:
         """Whether no earlier epoch was compared, so that the best may lie before."""
         return self.epoch == self.compared[0]

@@ -12,6 +12,7 @@ from engine.report.experiments.evidence import Evidence, of_first_expert
 from engine.report.tables import Row, trial_ids
 
 MOST_NAMED = 8  # IPCs in a sentence; the table has all
+_NO_SCATTER = "fewer than two seeds in common, so the scatter is not known"
 
 
 def best_epoch_view(panel: Panel) -> Table | None:
@@ -39,7 +40,7 @@ def best_epoch_view(panel: Panel) -> Table | None:
                     text=numbers.NOT_MEASURED
                     if contest.plausible is None
                     else epoch_spans(contest.plausible, each.compared),
-                    title="one run a cell: the scatter is not known"
+                    title=_NO_SCATTER
                     if contest.plausible is None
                     else "epochs that can’t be ruled out as the best",
                 ),
@@ -70,7 +71,7 @@ def best_epoch_view(panel: Panel) -> Table | None:
             + ("; the rows hold together). " if len(found) > 1 else "). ")
             + "This is about seeds: another expert or other validation images may differ more.",
             *(
-                [f"{numbers.NOT_MEASURED}: fewer than two seeds, so the scatter is not known."]
+                [f"{numbers.NOT_MEASURED}: {_NO_SCATTER}."]
                 if any(each.contest.plausible is None for each in found)
                 else []
             ),
@@ -144,7 +145,7 @@ def how_sure(found: Sequence[BestEpoch]) -> list[str]:
     if growth is None:
         return []
     if any(each.contest.plausible is None for each in found):
-        single = all(each.contest.blocks == 1 for each in found)
+        single = all(each.is_of_single_runs for each in found)
         lack = "Every cell has one run" if single else "Some epochs share fewer than two seeds"
         return [f"{lack}, so how much of this is chance is not known."]
     by_ipc = {each.ipc: each for each in found}

@@ -65,6 +65,18 @@ def test_single_runs_are_said_to_leave_chance_open():
     assert "establish" not in text
 
 
+def test_a_stray_run_is_not_said_to_be_the_only_one_of_every_cell():
+    values = {(1, 4): 0.3, (1, 13): 0.1, (10, 4): 0.1, (10, 13): 0.3}
+    strays = grid({(1, 41): 0.05, (10, 41): 0.05}, [0])
+    records = [*grid(values), *strays]
+    (panel,) = split_into_panels([parse_trial(record) for record in records])
+    text = said_of(panel)
+    assert "grows with IPC: 4 at IPC 1, 13 at IPC 10" in text
+    assert "Some epochs share fewer than two seeds, so how much" in text
+    titles = [entry.title for row in best_epoch_view(panel).rows for entry in row]
+    assert not [title for title in titles if title and "one run" in title]
+
+
 def test_seeds_that_establish_nothing_are_said_to():
     records = [
         trial(ipc, epoch, value, validation=value, seed=seed)
