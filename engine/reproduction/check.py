@@ -23,9 +23,11 @@ from engine.experiments.learned_labels.folder import open_folder
 from engine.models import check_model_name
 from engine.records import LOCK, is_unclaimed
 from engine.report.publish import check_destination as check_report_place
-from engine.reproduction.plan import Plan, write_plan
+from engine.reproduction.plan import Plan, expert_options, write_plan
+from engine.reproduction.scale import Scale
 from engine.sweep.planning.grid import load_grids
 from engine.sweep.planning.plan import plan_trials
+from engine.training.expert import resolve_recipe
 from engine.training.expert_run import KIND as EXPERT_RUN
 from engine.training.expert_run import MANIFEST as RUN
 from engine.training.expert_run import open_run
@@ -51,7 +53,7 @@ def check_plan(plan: Plan, dataset: beton_builder.Dataset) -> None:
         check_model_name(load_configuration(LearnedRecipe, None, settings).model)
 
 
-def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
+def check_place(scale: Scale, plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
     """Refuse a folder that holds something else, or a reproduction that this plan can't extend.
 
     Raises:
@@ -62,7 +64,7 @@ def check_place(plan: Plan, dataset: beton_builder.Dataset, out: Path) -> None:
     if not is_unclaimed(out) and not _is_reproduction(out):
         raise foreign_folder(out, f"a reproduction (with expert runs in {EXPERTS}/)")
     for manifest in sorted(out.glob(f"{EXPERTS}/*/{RUN}")):
-        _check_expert(plan, dataset, out, manifest.parent)
+        _check_expert(scale, plan, dataset, out, manifest.parent)
     check_report_place(out / REPORT)
     for settings in plan.learned:
         folder = learned_folder(out, settings)
@@ -97,7 +99,10 @@ def students_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-students")
 
 
-def _check_expert(plan: Plan, dataset: beton_builder.Dataset, out: Path, folder: Path) -> None:
+def _check_expert(
+    scale: Scale, plan: Plan, dataset: beton_builder.Dataset, out: Path, folder: Path
+) -> None:
+    """Experts that began with another recipe can't go on with this one."""
     run = open_run(folder)
     if run.dataset_id != dataset.id:
         raise MismatchError(
@@ -105,13 +110,14 @@ def _check_expert(plan: Plan, dataset: beton_builder.Dataset, out: Path, folder:
             f"({run.manifest['dataset']['name']}), not on {dataset.id} ({dataset.name}); choose "
             "another --out"
         )
-    there = run.manifest["recipe"]["model"], run.manifest["recipe"]["resolution"]
-    wanted = plan.model, plan.resolution or dataset.height
-    if there != wanted:
+    options = expert_options(scale, plan)
+    recipe = resolve_recipe(dataset, options.pop("config"), **options)
+    there, wanted = flatten(run.manifest["recipe"]), flatten(recipe.identity())
+    differing = [f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v]
+    if differing:
         raise MismatchError(
-            f"{out} holds a reproduction of another scale: its experts are {there[0]} at "
-            f"{there[1]} pixels (run {run.id}), and this scale has {wanted[0]} at {wanted[1]}; "
-            "choose another --out"
+            f"{out} holds a reproduction of another scale: {folder.relative_to(out)} is expert run "
+            f"{run.id}, trained with another recipe ({', '.join(differing)}); choose another --out"
         )
 
 

@@ -133,6 +133,16 @@ def architecture(scale: Scale, dataset: beton_builder.Dataset) -> tuple[str, int
     return scale.student.model or by_size, resolution
 
 
+def expert_options(scale: Scale, plan: Plan) -> dict[str, Any]:
+    """What `train_expert` is asked for, whatever the seed."""
+    return {
+        "config": scale.expert.recipe,
+        "model": plan.model,
+        "epochs": scale.expert.epochs,
+        "overrides": {} if plan.resolution is None else {"resolution": plan.resolution},
+    }
+
+
 def write_plan(file: Path, plan: Plan) -> None:
     """The plan as a file that `engine sweep-students --config` reads, an experiment a block."""
     lines = ["# Made by `engine reproduce`; an experiment a block."]

@@ -29,7 +29,7 @@ from engine.report import write_report
 from engine.reproduction.check import EXPERTS, REPORT, check_place, check_plan
 from engine.reproduction.dry_run import describe
 from engine.reproduction.label_sets import LabelSets
-from engine.reproduction.plan import Plan, fit_to, write_plan
+from engine.reproduction.plan import Plan, expert_options, fit_to, write_plan
 from engine.reproduction.scale import Scale, load_scale
 from engine.reproduction.table7 import as_published
 from engine.sweep import sweep_students
@@ -74,7 +74,7 @@ def reproduce(
     runs = [out / EXPERTS / f"seed-{seed}" for seed in chosen.expert.seeds]
     plan = fit_to(chosen, dataset, [run.name for run in runs])
     check_plan(plan, dataset)
-    check_place(plan, dataset, out)
+    check_place(chosen, plan, dataset, out)
     if dry_run:
         return describe(
             chosen,
@@ -144,12 +144,9 @@ def _train_experts(
         train_expert(
             data,
             run,
-            config=scale.expert.recipe,
-            model=plan.model,
-            epochs=scale.expert.epochs,
             seed=seed,
-            overrides={} if plan.resolution is None else {"resolution": plan.resolution},
             progress=progress,
+            **expert_options(scale, plan),
         )
 
 

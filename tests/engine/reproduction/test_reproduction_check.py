@@ -144,7 +144,11 @@ def test_another_dataset_is_refused_with_both_ids(
     [
         (
             {"student": {"steps": 2, "model": "convnet-d2-w16", "evaluations": 1}},
-            r"experts are convnet-d2-w8 at 16 pixels .* has convnet-d2-w16",
+            r"experts/seed-0 is expert run .* \(model: convnet-d2-w8 → convnet-d2-w16\)",
+        ),
+        (
+            {"expert": {**TINY["expert"], "recipe": "expert-cifar10"}},
+            r"experts/seed-0 is expert run .* \(lr: 0\.01 → 0\.0005\); choose another --out",
         ),
         (
             {"learned": {**TINY["learned"], "settings": {"inner.horizon": 3, "inner.window": 1}}},
