@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .info import store_info
     from .soft_dataset import SoftLabelDataset, with_soft_labels
     from .soft_loader import SoftLabelLoader
-    from .store import LabelStore, create_store, open_store
+    from .store import LabelStore, create_store, find_store, open_store
     from .subsets import materialise, verify_subsets
     from .verify import verify_store
     from .view import LabelView
@@ -60,6 +60,7 @@ _MODULES = {
     "bytes_per_sample": "codecs",
     "convert_labels": "convert",
     "create_store": "store",
+    "find_store": "store",
     "open_store": "store",
     "verify_store": "verify",
     "store_info": "info",
@@ -96,6 +97,7 @@ __all__ = [
     "bytes_per_sample",
     "convert_labels",
     "create_store",
+    "find_store",
     "import_labels",
     "materialise",
     "open_store",

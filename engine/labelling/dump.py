@@ -76,8 +76,10 @@ def dump_labels(
     wanted = _wanted_epochs(run, epochs)
     num_samples = dataset.split("train").num_samples
     sample_bytes = labelstore.bytes_per_sample(dataset.num_classes, codec, image_view.crops)
+    missing = _missing_epochs(out, dataset, run, image_view.name, codec, wanted)
+    if missing:
+        check_ranks(processes)
     if dry_run:
-        missing = _missing_epochs(out, dataset, run, image_view.name, codec, wanted)
         return {
             "plan": "dump-labels",
             "out": str(out),
@@ -90,7 +92,6 @@ def dump_labels(
             "bytes": len(missing) * num_samples * sample_bytes,
             "processes": processes,
         }
-    check_ranks(processes)
     store = labelstore.create_store(
         out, dataset_id=dataset.id, classes=dataset.classes, num_samples=num_samples
     )
@@ -176,12 +177,14 @@ def _missing_epochs(
     codec: str,
     wanted: list[int],
 ) -> list[int]:
-    if not Path(out).exists():
+    """The epochs that are to be dumped; nothing is touched."""
+    store = labelstore.find_store(out, dataset_id=dataset.id, classes=dataset.classes)
+    if store is None:
         return wanted
-    store = labelstore.open_store(out, dataset_id=dataset.id, classes=dataset.classes)
-    if codec not in store.codecs(expert_name(run), view):
+    try:
+        have = store.view(expert_name(run), view, codec).epochs
+    except (labelstore.ViewNotFound, labelstore.DamagedStore):  # what is left is made again
         return wanted
-    have = store.view(expert_name(run), view, codec).epochs
     return [epoch for epoch in wanted if epoch not in have]
 
 

@@ -7,7 +7,7 @@ is keyed on (seed, epoch, batch or sample), so a resumed run continues as if nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,29 @@ def train_expert(
     Raises:
         ConfigurationError, UsageError, MismatchError, TrainingDiverged, RankError.
     """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     dataset = beton_builder.open_dataset(data)
     source = config or _usual_recipe(dataset)
-    recipe = _resolve_recipe(dataset, source, model, epochs, lr, hold_out, overrides, seed)
+    recipe = resolve_recipe(
+        dataset,
+        source,
+        model=model,
+        epochs=epochs,
+        lr=lr,
+        hold_out=hold_out,
+        overrides=overrides,
+    )
     manifest = _manifest(dataset, recipe, seed)
     dataset.split("train")
     check_place(Path(out))  # before a lock lies in it
-    _check_batches(dataset, recipe, processes)
+    done = _epochs_done(Path(out), manifest, force=force)
+    if not done or done[-1] < recipe.epochs:
+        check_ranks(processes)
+        _check_batches(dataset, recipe, processes)
     if dry_run:
-        plan = _plan(dataset, recipe, Path(out), manifest, processes, force=force)
+        plan = _plan(dataset, recipe, Path(out), manifest, processes, done)
         return {**plan, "recipe_from": str(source)}
-    check_ranks(processes)
     with sole_writer(Path(out)):
         run = create_run(Path(out), manifest, force=force)
         check_same_normalisation(run, dataset)
@@ -103,22 +115,25 @@ def _usual_recipe(dataset: beton_builder.Dataset) -> str:
     return "expert-small" if small else "expert-imagenet"
 
 
-def _resolve_recipe(
+def resolve_recipe(
     dataset: beton_builder.Dataset,
     source: str | Path,
-    model: str | None,
-    epochs: int | None,
-    lr: float | None,
-    hold_out: bool,
-    overrides: Mapping[str, Any] | None,
-    seed: int,
+    *,
+    model: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    hold_out: bool = False,
+    overrides: Mapping[str, Any] | None = None,
 ) -> ExpertRecipe:
+    """The recipe that `train_expert` follows for these options, with its resolution.
+
+    Raises:
+        ConfigurationError, UsageError: it can't be followed on this dataset.
+    """
     given = {"model": model, "epochs": epochs, "lr": lr, "hold_out": hold_out or None}
     values = {key: value for key, value in given.items() if value is not None}
     recipe = load_configuration(ExpertRecipe, source, values | dict(overrides or {}))
     check_model_name(recipe.model)
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     if recipe.resolution is None:
         if dataset.height is None or dataset.height != dataset.width:
             raise UsageError(
@@ -174,18 +189,21 @@ def _check_batches(dataset: beton_builder.Dataset, recipe: ExpertRecipe, process
         )
 
 
+def _epochs_done(out: Path, manifest: dict[str, Any], *, force: bool) -> list[int]:
+    """What of this run lies there. Raises MismatchError where another run lies there."""
+    if force or not (out / "manifest.json").exists():
+        return []
+    return create_run(out, manifest, force=False).epochs()
+
+
 def _plan(
     dataset: beton_builder.Dataset,
     recipe: ExpertRecipe,
     out: Path,
     manifest: dict[str, Any],
     processes: int,
-    *,
-    force: bool,
+    done: Sequence[int],
 ) -> dict[str, Any]:
-    done: list[int] = []
-    if (out / "manifest.json").exists() and not force:
-        done = create_run(out, manifest, force=False).epochs()
     model = build_model(
         recipe.model,
         num_classes=dataset.num_classes,

@@ -17,7 +17,7 @@ from torch import nn
 import beton_builder
 import engine
 import labelstore
-from engine.errors import ArtefactError, MismatchError
+from engine.errors import ArtefactError, MismatchError, UsageError
 from tests.engine.conftest import write_image_folder
 
 
@@ -97,6 +97,26 @@ def test_epochs_can_be_added_later_to_the_same_bytes(
     assert engine.dump_labels(small_data, small_run, out)["epochs_written"] == [0, 2, 3]
     assert tree(out) == tree(small_store)
     assert engine.dump_labels(small_data, small_run, out)["status"] == "finished already"
+
+
+def test_labels_that_are_there_need_no_gpus(
+    small_data: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "labels.zarr"
+    engine.dump_labels(small_data, small_run, out, epochs=[1])
+    before = tree(out)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    again = engine.dump_labels(small_data, small_run, out, epochs=[1], processes=8)
+    assert again["status"] == "finished already"
+    for place in (out, tmp_path / "other.zarr"):
+        for dry_run in (True, False):
+            with pytest.raises(UsageError, match="each rank needs its own"):
+                engine.dump_labels(
+                    small_data, small_run, place, epochs=[2], processes=8, dry_run=dry_run
+                )
+    assert tree(out) == before
+    assert not (tmp_path / "other.zarr").exists()
 
 
 @pytest.mark.long
