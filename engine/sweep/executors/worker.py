@@ -97,7 +97,9 @@ def attempt(runner: Runner, trial: Runnable, progress: TrialProgress) -> dict[st
 
         raise RankError(
             f"trial {trial.id} left this process unable to use its GPU; what was finished before "
-            f"is kept, run the same command again. The trial's error:\n{record['error']}"
+            "is kept, run the same command again. Should it end here again, add --threads 1: a "
+            "worker of its own is replaced, and such a trial recorded as failed. Its error:\n"
+            f"{record['error']}"
         )
     return record
 

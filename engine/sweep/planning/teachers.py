@@ -106,8 +106,14 @@ class StoredLabels:
         """
         measure = CHOSEN_BY[word]
         accuracies = {e: self.view.about(e).get(measure) for e in self.epochs if e > 0}
+        if not accuracies:
+            raise UsageError(
+                f"expert_epochs: {word} chooses among an expert's trained epochs, and "
+                f"{self.view.folder} has none but its initial weights (epoch 0); dump more epochs "
+                "with `engine dump-labels --all-epochs`"
+            )
         lacking = [epoch for epoch, accuracy in accuracies.items() if accuracy is None]
-        if lacking or not accuracies:
+        if lacking:
             raise UsageError(
                 f"expert_epochs: {word} needs the expert's {measure.replace('_', ' ')} of every "
                 f"epoch, and {self.view.folder} does not say it of epoch "
