@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,6 +278,19 @@ def test_a_second_process_is_refused_and_changes_nothing(small_data: Path, tmp_p
     assert checkpoint_bytes(out) == before
 
 
+def test_a_finished_run_needs_no_gpus(
+    small_data: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    out = tmp_path / "run"
+    shutil.copytree(small_run, out)
+    assert train(small_data, out, epochs=3, processes=8)["status"] == "finished already"
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match="each rank needs its own"):
+            train(small_data, out, epochs=4, processes=8, dry_run=dry_run)
+
+
 def test_launchers_are_refused_with_the_command_to_type(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +342,14 @@ def ranks_of(command: int) -> list[Path]:
     return [each for each in folders if b"spawn_main" in (each / "cmdline").read_bytes()]
 
 
+def is_running(process: Path) -> bool:
+    try:
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # nobody collects the orphans of a killed process in some containers
+
+
 @pytest.mark.long
 def test_ranks_whose_command_is_killed_while_they_start_do_nothing(tmp_path: Path) -> None:
     script = tmp_path / "command.py"
@@ -339,7 +361,7 @@ def test_ranks_whose_command_is_killed_while_they_start_do_nothing(tmp_path: Pat
         time.sleep(0.001)
     command.kill()
     command.wait()
-    while any(rank.exists() for rank in ranks) and not list(tmp_path.glob("*-worked")):
+    while any(map(is_running, ranks)) and not list(tmp_path.glob("*-worked")):
         time.sleep(0.05)
     assert not list(tmp_path.glob("*-worked"))
 
