@@ -116,7 +116,7 @@ class LawFit:
         if self.of.least_knowledge < 2:
             return None
         first, last = self.knowledge_range[0] / beyond, self.knowledge_range[1] * beyond
-        searched = np.exp(np.linspace(np.log(first), np.log(last), SEARCH_STEPS))
+        searched = np.geomspace(first, last, SEARCH_STEPS)  # whose ends are exact
         place = np.full_like(searched, float(ipc)), searched
         best = int(self.of.accuracy(self.fitted, *place).argmax())
         bests = searched[self.of.accuracy(self.draws, *place).argmax(axis=1)]

@@ -15,6 +15,9 @@ from cli.main import main
 from engine.advice import costs as costs_module
 from engine.advice import recommendation
 from engine.advice.costs import Costs, costs_at, student_plans
+from engine.advice.evidence import published_evidence
+from engine.advice.suggestion import suggest
+from engine.analysis import fit_laws
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.sweep.planning.grid import load_grids
 from engine.training.optimise import Schedule
@@ -72,6 +75,13 @@ def test_without_an_optimum_near_the_measured_epochs_the_last_of_them_is_a_bound
     assert found["message"].startswith("Expert epoch at least 6")
     assert "to 6)" not in found["message"]
     assert "the best may well lie later" in found["message"]
+
+
+def test_an_end_of_an_interval_that_the_search_did_not_reach_is_no_number():
+    found = suggest(fit_laws(published_evidence().points, resamples=50), 115)
+    assert found.optimum.at_edge is None
+    assert found.epoch < found.optimum.searched[1] == 250
+    assert found.epochs[1] is None
 
 
 def test_the_best_of_several_learning_rates_is_suggested_with_those_that_may_be(
