@@ -12,7 +12,7 @@ from engine.advice.budget import parse_budget
 from engine.advice.commands import commands, settings_of
 from engine.advice.costs import Plan, Wish, fit_budget, measured_costs, student_plans
 from engine.advice.evidence import Evidence, LearningRate, evidence_of, published_evidence
-from engine.advice.suggestion import SEARCH_BEYOND, Suggestion, interval_of, suggest, whole_epoch
+from engine.advice.suggestion import Suggestion, interval_of, suggest, whole_epoch
 from engine.advice.wording import conclusion, notes_on, plan_in_words
 from engine.analysis import LawFit, fit_laws
 from engine.errors import UsageError
@@ -48,10 +48,10 @@ def recommend(
         ``expert_epoch`` with its 95 % interval (None for an end that was not reached, where the
         epoch may be a bound itself), ``learning_rate``, ``accuracy`` (of the law at that place, a
         fraction, with interval), ``extrapolates`` (in words, or None), ``forms`` (each
-        form's held-out error in percentage points and its own best epoch), ``rests_on``, ``notes``
-        and a ``message``. With a budget also ``pace``, what was measured; ``whole`` and ``plan``,
-        all that one would do and what fits (None where nothing does), each with ``…_seconds``; and
-        ``commands``.
+        form's held-out error in percentage points and its own best epoch, searched as far as the
+        answer's; ``at_edge`` where that is a bound), ``rests_on``, ``notes`` and a ``message``.
+        With a budget also ``pace``, what was measured; ``whole`` and ``plan``, all that one would
+        do and what fits (None where nothing does), each with ``…_seconds``; and ``commands``.
 
     Raises:
         UsageError: an IPC or a budget that can't work, or a class with too few images.
@@ -71,7 +71,7 @@ def recommend(
     found = suggest(laws, ipc)
     rate = evidence.learning_rate_near(ipc)
     answer = _in_short(dataset, evidence, found, rate)
-    answer["forms"] = [_row(law, ipc) for law in laws]
+    answer["forms"] = [_row(law, ipc, found.searched_beyond) for law in laws]
     answer["rests_on"] = _basis(evidence)
     said = [conclusion(evidence, found, rate)]
     if seconds is not None:
@@ -116,9 +116,13 @@ def _in_short(
     }
 
 
-def _row(law: LawFit, ipc: int) -> dict[str, Any]:
-    """A form: errors in percentage points, and the epoch that it would suggest."""
-    optimum = law.best_knowledge(ipc, beyond=SEARCH_BEYOND)
+def _row(law: LawFit, ipc: int, beyond: float) -> dict[str, Any]:
+    """A form: errors in percentage points, and the epoch that it would suggest.
+
+    `beyond`: how many times beyond the measured epochs it is searched. `at_edge`: "first" or
+    "last" where that epoch is where the search ends, a bound and no optimum.
+    """
+    optimum = law.best_knowledge(ipc, beyond=beyond)
     errors = {
         "held_out_error": law.held_out_error,
         "inner_ipcs": law.interpolation_error,
@@ -126,7 +130,12 @@ def _row(law: LawFit, ipc: int) -> dict[str, Any]:
         "fit_error": law.fitted_error,
     }
     low, high = interval_of(optimum) if optimum else (None, None)
-    epochs = {"best_epoch": optimum and whole_epoch(optimum.knowledge), "low": low, "high": high}
+    epochs = {
+        "best_epoch": optimum and whole_epoch(optimum.knowledge),
+        "low": low,
+        "high": high,
+        "at_edge": optimum and optimum.at_edge,
+    }
     return {
         "form": law.form,
         "formula": law.formula,

@@ -21,6 +21,7 @@ class Suggestion:
 
     `accuracy`: of the law at its optimum. `beyond`: in what it extrapolates, in words. `by_forms`:
     the least and the greatest epoch that the forms suggest which predict about as well.
+    `searched_beyond`: how many times beyond the measured epochs all forms were searched.
     """
 
     law: LawFit
@@ -29,6 +30,7 @@ class Suggestion:
     accuracy: Interval
     beyond: tuple[str, ...]
     by_forms: tuple[int, int]
+    searched_beyond: float
 
     @property
     def epoch(self) -> int:
@@ -51,11 +53,13 @@ def suggest(laws: Sequence[LawFit], ipc: int) -> Suggestion:
     Raises:
         UsageError: none does.
     """
-    knowing = _optima(laws, ipc, SEARCH_BEYOND)
+    searched_beyond = SEARCH_BEYOND
+    knowing = _optima(laws, ipc, searched_beyond)
     if knowing:
         if knowing[0][1].at_edge:
             # No optimum anywhere near: what was measured is all that there is to go by.
-            knowing = _optima(laws, ipc, 1.0)
+            searched_beyond = 1.0
+            knowing = _optima(laws, ipc, searched_beyond)
         law, optimum = knowing[0]
         alike = [whole_epoch(other.knowledge) for each, other in knowing if _as_well(each, law)]
         return Suggestion(
@@ -65,6 +69,7 @@ def suggest(laws: Sequence[LawFit], ipc: int) -> Suggestion:
             accuracy=law.predict(ipc, optimum.knowledge),
             beyond=_beyond(law, ipc, whole_epoch(optimum.knowledge)),
             by_forms=(min(alike), max(alike)),
+            searched_beyond=searched_beyond,
         )
     raise UsageError(
         "expected cells of several IPCs and expert epochs, found too few for a law: "

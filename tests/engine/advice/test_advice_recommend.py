@@ -75,6 +75,8 @@ def test_without_an_optimum_near_the_measured_epochs_the_last_of_them_is_a_bound
     assert found["message"].startswith("Expert epoch at least 6")
     assert "to 6)" not in found["message"]
     assert "the best may well lie later" in found["message"]
+    first = found["forms"][0]
+    assert (first["best_epoch"], first["high"], first["at_edge"]) == (6, None, "last")
 
 
 def test_an_end_of_an_interval_that_the_search_did_not_reach_is_no_number():
