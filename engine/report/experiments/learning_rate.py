@@ -20,7 +20,7 @@ from engine.report.experiments.series import (
     ranked,
     series_of,
 )
-from engine.report.experiments.words import telling
+from engine.report.experiments.words import at, taught_by, telling, uncompared
 from engine.report.tables import Row, summary_columns, trial_ids
 
 AXES = ("lr", "student.lr")
@@ -108,7 +108,19 @@ def _chosen(series: Series) -> tuple[Variant, str] | None:
 
 def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
     sentences = []
-    for each in telling([s for s in series if len(s.variants) > 1]):
+    several = [each for each in series if len(each.variants) > 1]
+    ipcs = {each.ipc for each in several}
+    alone = [
+        each
+        for each in series
+        if each.ipc not in ipcs and evidence.deviates(each.variants[0].condition)
+    ]
+    for each in telling([*several, *alone]):
+        if len(each.variants) < 2:
+            lacking = f"run at another rate {taught_by(each)}"
+            named = [(f"rate {v.text}", v.condition) for v in each.variants]
+            sentences.append(uncompared(at(each, series), lacking, named, evidence.of))
+            continue
         chosen = _chosen(each)
         if chosen is None:
             continue
@@ -116,7 +128,7 @@ def _sentences(series: Sequence[Series], evidence: Evidence) -> list[str]:
         rates = [v.text for v in each.variants]
         labels = "" if each.epoch is not None else " with hard labels"
         text = (
-            f"At {each.where(series)}{labels} the best of the rates {numbers.listed(rates)} is "
+            f"{at(each, series)}{labels} the best of the rates {numbers.listed(rates)} is "
             f"{best.text}, by {split} accuracy"
         )
         edge = {each.variants[0].text: "smallest", each.variants[-1].text: "largest"}.get(best.text)

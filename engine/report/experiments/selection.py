@@ -38,7 +38,7 @@ def find(evidence: Evidence) -> Finding | None:
     drawn = series_of(measured_only(variants), varied=("selection",))
     soft = [each for each in drawn if each.epoch is not None]
     return Finding(
-        sentences=tuple(_sentences(soft, evidence)) or ("No such run is finished.",),
+        sentences=tuple(_sentences(soft or drawn, evidence)) or ("No such run is finished.",),
         tables=(
             compared(
                 evidence,

@@ -23,7 +23,7 @@ from engine.report.experiments.series import (
     measured_only,
     series_of,
 )
-from engine.report.experiments.words import at, change, telling
+from engine.report.experiments.words import at, change, taught_by, telling, uncompared
 
 AUGMENTATION = "student.augmentation"
 MAIN = "the main student"
@@ -122,13 +122,11 @@ def _find(
     ]
     series = series_of(variants, varied=axes)
     drawn = series_of(measured_only(variants), varied=axes)
-    soft = [
-        each
-        for each in drawn
-        if each.epoch is not None and any(v.condition.key not in bases for v in each.variants)
-    ]
+    others = [each for each in drawn if any(v.condition.key not in bases for v in each.variants)]
+    soft = [each for each in others if each.epoch is not None]
     return Finding(
-        sentences=tuple(_sentences(soft, evidence, baseline)) or ("No such run is finished.",),
+        sentences=tuple(_sentences(soft or others, evidence, baseline))
+        or ("No such run is finished.",),
         tables=(
             compared(
                 evidence,
@@ -206,8 +204,15 @@ def _setting(name: str, value: Value) -> str:
 
 def _sentences(series: Sequence[Series], evidence: Evidence, baseline: str) -> list[str]:
     sentences = []
-    for each in telling([s for s in series if any(v.soft for v in s.variants)]):
+    comparable = [s for s in series if any(v.soft for v in s.variants)]
+    ipcs = {each.ipc for each in comparable}
+    for each in telling([*comparable, *(s for s in series if s.ipc not in ipcs)]):
         others = [v for v in each.variants if v.soft is not None]
+        if not others:
+            lacking = f"run of {baseline} {taught_by(each)}"
+            named = [(v.text, v.condition) for v in each.variants]
+            sentences.append(uncompared(at(each, series), lacking, named, evidence.of))
+            continue
         told = [f"{v.text} {change(v.minus(v.soft, evidence.of))}" for v in others[:3]]
         more = f" ({len(others) - 3} further ones are in the table)" if len(others) > 3 else ""
         sentences.append(f"{at(each, series)}, against {baseline}: {'; '.join(told)}{more}.")

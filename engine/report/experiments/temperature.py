@@ -23,7 +23,7 @@ from engine.report.experiments.series import (
     series_of,
     variants_of,
 )
-from engine.report.experiments.words import at, change
+from engine.report.experiments.words import at, change, uncompared
 
 MOST_MAPS = 3
 VARIED = ("temperature",)
@@ -96,17 +96,21 @@ def _grids(evidence: Evidence, variants: Sequence[Variant]) -> list[Series]:
 def _sentence(grid: Series, grids: Sequence[Series], evidence: Evidence) -> list[str]:
     own = sorted(grid.variants, key=lambda each: each.value)
     ranking = ranked(own, evidence.of)
-    if len(own) < 2 or ranking is None:
+    if ranking is None:
         return []
     best = ranking.best
     where = f"epoch {best.condition.epoch} at temperature {best.text}"
+    if len(own) < 2:
+        lacking = f"run of expert epoch {best.condition.epoch} at the labels’ own temperature"
+        return [uncompared(at(grid, grids), lacking, [(where, best.condition)], evidence.of)]
     text = (
         f"{at(grid, grids)}, the best of the {len(own)} cells compared, {ranking.how}, is {where}"
     )
-    if best.soft is None or best.soft.key == best.condition.key:
+    if best.soft is not None and best.soft.key == best.condition.key:
         return [text + ", the temperature that all other experiments use."]
-    found = change(ranking.minus(best, best.soft))
-    return [f"{text}; against the labels’ own temperature it {found}{ranking.caution}."]
+    found = ranking.minus(best, best.soft)
+    caution = ranking.caution if found else ""
+    return [f"{text}; against the labels’ own temperature it {change(found)}{caution}."]
 
 
 def _pictures(evidence: Evidence, grids: Sequence[Series]) -> tuple[Picture, ...]:

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 
 from engine.analysis.statistics import Difference
 from engine.report import numbers
+from engine.report.experiments.conditions import Condition
 from engine.report.experiments.series import Series
 
 MOST_SERIES = 4
 """Series that a section speaks of; its table has all."""
+
+MOST_UNCOMPARED = 3
+"""Conditions without a baseline that a sentence names."""
 
 _SINGLE = "one run each: chance is not known"
 _EQUAL = "equal in every run: chance is not known"
@@ -82,6 +86,32 @@ def telling(series: Sequence[Series]) -> list[Series]:
 def at(series: Series, among: Sequence[Series]) -> str:
     """ "At IPC 10" and what else tells it from others."""
     return f"At {series.where(among)}"
+
+
+def uncompared(
+    place: str, lacking: str, named: Sequence[tuple[str, Condition]], of: tuple[str, str]
+) -> str:
+    """That the runs at a place have nothing to be compared with, and what they reach all the same.
+
+    Args:
+        place: "At IPC 10".
+        lacking: what there would have to be, "run of the main student with hard labels".
+        named: what each condition there is called.
+        of: the accuracy to tell, a measure and a split.
+    """
+    reached = [
+        f"{text} reaches {numbers.accuracy(found)} %"
+        for text, condition in named[:MOST_UNCOMPARED]
+        if (found := condition.cell.summary(*of)) is not None
+    ]
+    told = f": {'; '.join(reached)}" if reached else ""
+    return f"{place} there is no {lacking} to compare with{told}."
+
+
+def taught_by(series: Series) -> str:
+    """ "with labels of expert epoch 13"; "with hard labels" where no expert labelled."""
+    epoch = series.epoch
+    return "with hard labels" if epoch is None else f"with labels of expert epoch {epoch}"
 
 
 def accuracy_of(mean: float) -> str:
