@@ -23,6 +23,12 @@ from engine.report.experiments.words import than
 from engine.report.tables import Row, difference_columns, summary_columns, trial_ids
 
 MOST_GROUPS = 8
+_TAUGHT = {
+    "images": "With soft labels and no image of a class in training",
+    "column": "With soft labels that give a class no probability on images of others",
+    "both": "With soft labels and no image and no label of a class in training",
+    "hard": "With hard labels and no image of a class in training",
+}
 
 
 def find(evidence: Evidence) -> Finding | None:
@@ -89,18 +95,16 @@ def _sentences(evidence: Evidence, dropped: Sequence[Dropped]) -> list[str]:
     whole = evidence.results.num_classes
     chance = f" (chance: {numbers.percent(1 / whole)} %)" if whole else ""
     sentences = []
-    for kind in ("images", "both", "hard"):
+    for kind, taught in _TAUGHT.items():
         own = [each for each in dropped if each.kind == kind]
         means = [found.mean for each in own if (found := each.summary())]
         if not means:
             continue
-        without = {"images": "no image", "both": "no image and no label", "hard": "no image"}[kind]
-        labels = "hard" if kind == "hard" else "soft"
         mean = sum(means) / len(means)
         over = f", the mean over {len(means)} cells" if len(means) > 1 else ""
         sentences.append(
-            f"With {labels} labels and {without} of a class in training, students recognise "
-            f"{numbers.percent(mean)} % of its test images{chance}{over}."
+            f"{taught}, students recognise {numbers.percent(mean)} % of its test images"
+            f"{chance}{over}."
         )
     for each in [d for d in dropped if d.kind == "images"][:2]:
         sentences.append(

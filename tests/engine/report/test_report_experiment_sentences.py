@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from report_every_experiment import SOFT, plain, student, varied
+from report_every_experiment import SOFT, plain, student, varied, zero_shot
 from report_findings import found_by
 from report_synthetic_sweep import grid
 
@@ -80,3 +80,12 @@ def test_selections_with_hard_labels_alone_are_told():
     (said,) = found_by("selection", [*plain(), *records]).sentences
     assert said.startswith("At IPC 10, the selection (herding, hard labels) is ")
     assert "below" in said
+
+
+def test_a_class_that_is_taken_from_the_labels_alone_is_told():
+    column = [each for each in zero_shot() if each["cell"].get("selection", "random") == "random"]
+    finding = found_by("zero-shot", [*plain(), *column])
+    assert finding.sentences == (
+        "With soft labels that give a class no probability on images of others, students recognise "
+        "50.0 % of its test images (chance: 1.0 %).",
+    )
