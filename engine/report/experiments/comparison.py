@@ -91,7 +91,11 @@ def compared(
                 plus_minus_legend(cells_of(told)),
                 "Differences in percentage points over runs of equal seeds, each with its own 95 % "
                 "interval (Student’s t): of many, one in twenty misses"
-                + ("." if has_hard else "; no hard labels of the same IPC and student were run."),
+                + (
+                    "."
+                    if has_hard
+                    else "; no hard labels of the same IPC, images and student were run."
+                ),
                 _OPTIMISTIC,
             ),
         ),

@@ -89,3 +89,9 @@ def test_a_class_that_is_taken_from_the_labels_alone_is_told():
         "With soft labels that give a class no probability on images of others, students recognise "
         "50.0 % of its test images (chance: 1.0 %).",
     )
+
+
+def test_hard_labels_of_other_images_are_not_said_to_be_missing():
+    records = varied({"herding": 0.8}, "selection", ipcs=[10])
+    (table,) = found_by("selection", [*plain(), *records]).tables
+    assert "no hard labels of the same IPC, images and student" in " ".join(table.view.legend)
