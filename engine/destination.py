@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.errors import ArtefactError, UsageError
-from engine.records import CHECKSUM, is_unclaimed, read_record, sync_folder
+from engine.errors import ArtefactError, DamageError, UsageError
+from engine.records import CHECKSUM, file_sha256, is_unclaimed, read_record, sync_folder
 
 KINDS = {
     "dataset": "a dataset",
@@ -71,6 +72,8 @@ def check_destination(
 def check_replaceable(out: Path) -> None:
     """Refuse to replace an artefact as a whole that has files in it which it does not list.
 
+    A manifest that is damaged in one place lists all of its files still.
+
     Raises:
         UsageError: names them.
     """
@@ -82,12 +85,43 @@ def check_replaceable(out: Path) -> None:
 
 
 def _unlisted(folder: Path) -> list[str]:
-    """Files of a folder that its manifest, damaged or not, does not list."""
+    """Files of a folder that its manifest does not list."""
     manifest = folder / "manifest.json"
-    listed = {name.decode() for name in _LISTED.findall(manifest.read_bytes())} | {manifest.name}
     files = (each for each in folder.rglob("*") if each.is_symlink() or not each.is_dir())
     found = {each.relative_to(folder).as_posix() for each in files if each.name not in _OF_DESKTOPS}
-    return sorted(found - listed)
+    try:
+        listed = set(read_record(manifest)["files"])
+    except DamageError:
+        listed = _listed(manifest.read_bytes(), folder, sorted(found))
+    return sorted(found - listed - {manifest.name})
+
+
+def _listed(damaged: bytes, folder: Path, names: Iterable[str]) -> set[str]:
+    """Files that a damaged manifest has a line for, each of its lines for one.
+
+    First come files as they are now, on a line of which at most one byte changed, then those that
+    are named in what is left: damage could put the name of somebody's own file in place of ours.
+    """
+    listed = set()
+    for name in names:
+        if (folder / name).is_file():
+            line = os.fsencode(f'"{name}": "{file_sha256(folder / name)}"')
+            if (start := _almost_at(line, damaged)) is not None:
+                listed.add(name)
+                damaged = damaged[:start] + damaged[start + len(line) :]
+    return listed | {os.fsdecode(name) for name in _LISTED.findall(damaged)}
+
+
+def _almost_at(line: bytes, text: bytes) -> int | None:
+    """Where a line is in a text with at most one byte changed, and so with one of its halves."""
+    middle = len(line) // 2
+    starts = [found.start() for found in re.finditer(re.escape(line[:middle]), text)]
+    starts += [found.start() - middle for found in re.finditer(re.escape(line[middle:]), text)]
+    for start in starts:
+        there = text[max(start, 0) :][: len(line)]
+        if sum(map(operator.ne, there, line)) <= 1:
+            return start
+    return None
 
 
 def foreign_folder(out: Path, expected: str) -> UsageError:

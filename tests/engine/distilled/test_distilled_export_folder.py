@@ -14,6 +14,7 @@ import pytest
 
 import engine
 from cli.artefacts import recognise
+from engine.destination import check_replaceable
 from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 
 
@@ -94,6 +95,52 @@ def test_an_export_with_somebodys_own_files_in_it_is_not_replaced(
         file.unlink()
     again = engine.export_distilled(small_data, small_store, out, **options, force=True)
     assert again["status"] == "exported"
+
+
+def test_an_export_whose_manifest_has_one_flipped_bit_is_replaced(exports, tmp_path) -> None:
+    folder = shutil.copytree(exports["parquet"], tmp_path / "set")
+    manifest = folder / "manifest.json"
+    whole = manifest.read_bytes()
+    generator = np.random.default_rng(0)
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(generator.integers(8))
+        manifest.write_bytes(damaged)
+        check_replaceable(folder)
+
+
+def test_exporting_again_mends_a_damaged_manifest(small_data, small_store, tmp_path) -> None:
+    out = tmp_path / "set"
+    options = {"ipc": 2, "expert_epoch": 1, "format": "npz"}
+    engine.export_distilled(small_data, small_store, out, **options)
+    manifest = out / "manifest.json"
+    manifest.write_bytes(
+        manifest.read_bytes().replace(b'"data/train.npz": ', b'"data/trai\xae.npz": ')
+    )
+    assert not engine.verify_distilled(out)["ok"]
+    engine.export_distilled(small_data, small_store, out, **options, force=True)
+    assert engine.verify_distilled(out)["ok"]
+
+
+def test_a_damaged_manifest_gives_nobodys_own_file_away(exports, tmp_path) -> None:
+    """Not even one whose name the damage put there."""
+    folder = shutil.copytree(exports["parquet"], tmp_path / "set")
+    (shard,) = (folder / "data").iterdir()
+    own = shard.with_name(shard.name.replace("train", "trail"))
+    own.write_text("years of work")
+    manifest = folder / "manifest.json"
+    whole = manifest.read_bytes()
+    assert shard.name.encode() in whole
+    for damaged in (
+        whole.replace(shard.name.encode(), own.name.encode()),
+        whole.replace(b"README", b"READMA"),
+        whole[:-1],
+    ):
+        manifest.write_bytes(damaged)
+        with pytest.raises(UsageError, match=rf"other files \(data/{own.name}\)"):
+            check_replaceable(folder)
+    own.unlink()
+    check_replaceable(folder)
 
 
 def test_a_dry_run_touches_nothing(small_data, small_store, tmp_path) -> None:
