@@ -34,6 +34,7 @@ RECORDS = "steps/step_*.json"
 FILES = ("labels.npz", "distilled.npz")
 ANEW = "learn these labels anew: the same `engine learn-labels` command with --force"
 AGAIN = "run the same `engine learn-labels` command again"
+COMPARE = f"{AGAIN}, with --compare STORE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class LearnedFolder:
 
     def record(self, step: int) -> dict[str, Any]:
         """The record of a checkpoint: ``checkpoint`` (SHA-256), ``history``, ``environment``."""
-        return read_record(self._file(step, "json"))
+        return _read(self._file(step, "json"), ANEW)
 
     def history(self) -> list[dict[str, Any]]:
         """A row for every outer step so far, row 0 before the first."""
@@ -99,10 +100,14 @@ class LearnedFolder:
                 old.unlink()
 
     def result(self) -> dict[str, Any] | None:
-        """The record of what came out, if it is there and its files are as it says."""
-        if not (self.path / RESULT).exists():
+        """The record of what came out, if it is there, whole, and its files are as it says.
+
+        The last step has all that is needed to make them anew.
+        """
+        try:
+            result = read_record(self.path / RESULT)
+        except ArtefactError:  # none, or a damaged one
             return None
-        result = read_record(self.path / RESULT)
         whole = all(
             (self.path / name).is_file() and file_sha256(self.path / name) == result["files"][name]
             for name in FILES
@@ -124,9 +129,11 @@ class LearnedFolder:
         write_record(self.path / RESULT, {"id": self.id, "step": step, "files": digests})
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """What `compare_with_expert` found, one entry for each expert."""
-        path = self.path / COMPARISON
-        return list(read_record(path)["comparisons"]) if path.exists() else []
+        """What `compare_with_expert` found, one entry for each expert; none if it is damaged."""
+        try:
+            return list(read_record(self.path / COMPARISON)["comparisons"])
+        except ArtefactError:  # none, or a damaged one
+            return []
 
     def _file(self, step: int, suffix: str) -> Path:
         return self.path / "steps" / f"step_{step:06d}.{suffix}"
@@ -208,10 +215,20 @@ def open_folder(path: str | Path) -> LearnedFolder:
             f"{path} holds no learned labels (no {MANIFEST}): "
             f"run `engine learn-labels --data DATA --out {path}` first"
         )
-    manifest = read_record(path / MANIFEST)
+    manifest = _read(path / MANIFEST, ANEW)
     if manifest.get("kind") != KIND:
         raise ArtefactError(f"{path} holds a {manifest.get('kind')}, expected learned labels")
     return LearnedFolder(path=path, manifest=manifest)
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    """A record; where it is damaged, the error names what to do for labels."""
+    try:
+        return read_record(path)
+    except DamageError as error:
+        raise DamageError(
+            f"{path} is damaged: its content does not match its checksum; {remedy}"
+        ) from error
 
 
 def verify_learned(
@@ -229,7 +246,7 @@ def verify_learned(
     problems: list[str] = []
     records = sorted(path.glob(RECORDS))
     for position, file in enumerate(records):
-        problems += _problems_of(functools.partial(read_record, file))
+        problems += _problems_of(functools.partial(_read, file, ANEW))
         if progress:
             progress("verify", position + 1, len(records))
     if records and not problems:
@@ -237,7 +254,8 @@ def verify_learned(
         problems += _problems_of(lambda: _check_history(folder))
     if (path / RESULT).exists():
         problems += _problems_of(lambda: _check_files(folder))
-    problems += _problems_of(folder.comparisons)
+    if (path / COMPARISON).exists():
+        problems += _problems_of(lambda: _read(path / COMPARISON, COMPARE))
     checked = len([each for each in path.rglob("*") if each.is_file()])
     return {
         "kind": KIND,
@@ -259,7 +277,7 @@ def _check_history(folder: LearnedFolder) -> None:
 
 
 def _check_files(folder: LearnedFolder) -> None:
-    digests = read_record(folder.path / RESULT)["files"]
+    digests = _read(folder.path / RESULT, AGAIN)["files"]
     for name in FILES:
         file = folder.path / name
         if not file.is_file() or file_sha256(file) != digests[name]:

@@ -77,8 +77,8 @@ def read_learned(path: str | Path) -> Learned:
     result = folder.result()
     if result is None and (folder.path / RESULT).exists():
         raise DamageError(
-            f"{path}: labels.npz or distilled.npz is missing or damaged (other SHA-256 than "
-            f"recorded); {AGAIN}"
+            f"{path}: {RESULT} is damaged, or labels.npz or distilled.npz is missing or damaged "
+            f"(other SHA-256 than recorded); {AGAIN}"
         )
     if result is None:
         steps = folder.steps()

@@ -224,6 +224,58 @@ def test_a_result_lost_after_the_last_checkpoint_is_made_again(
     assert stored(out) == stored(learned)
 
 
+def flip_a_bit(file: Path) -> None:
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+
+
+def test_a_damaged_result_is_made_again_from_the_last_step(
+    small_data: Path, learned: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(learned, tmp_path / "labels")
+    flip_a_bit(out / "result.json")
+    steps = {file.name: file.stat().st_mtime_ns for file in (out / "steps").iterdir()}
+    (problem,) = engine.verify_learned(out)["problems"]
+    assert "result.json is damaged" in problem
+    assert "run the same `engine learn-labels` command again" in problem
+    with pytest.raises(DamageError, match=r"result\.json.*`engine learn-labels` command again"):
+        engine.read_learned(out)
+    assert learn(small_data, out)["status"] == "learned"
+    assert stored(out) == stored(learned)
+    assert {file.name: file.stat().st_mtime_ns for file in (out / "steps").iterdir()} == steps
+    assert engine.verify_learned(out)["ok"]
+
+
+def test_a_damaged_comparison_is_made_again_and_keeps_nobody_from_the_labels(
+    small_data: Path, small_store: Path, learned: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(learned, tmp_path / "labels")
+    resemblance.compare_with_expert(out, small_store, resamples=9)
+    whole = (out / "comparison.json").read_bytes()
+    flip_a_bit(out / "comparison.json")
+    (problem,) = engine.verify_learned(out)["problems"]
+    assert "comparison.json is damaged" in problem
+    assert "`engine learn-labels` command again, with --compare STORE" in problem
+    assert engine.read_learned(out).comparisons == ()
+    dataset = beton_builder.open_dataset(small_data)
+    opened = engine.open_distilled(out, dataset=dataset)
+    assert opened.id == engine.open_distilled(learned, dataset=dataset).id
+    resemblance.compare_with_expert(out, small_store, resamples=9)
+    assert (out / "comparison.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "steps/step_000002.json"])
+def test_what_cannot_be_made_again_names_the_command_that_learns_anew(
+    learned: Path, tmp_path: Path, name: str
+) -> None:
+    out = shutil.copytree(learned, tmp_path / "labels")
+    flip_a_bit(out / name)
+    (problem,) = engine.verify_learned(out)["problems"]
+    assert "the same `engine learn-labels` command with --force" in problem
+    assert "train-expert" not in problem
+
+
 def test_other_options_are_refused_naming_what_differs(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels"
     first = learn(small_data, out, steps=1)
