@@ -2,7 +2,7 @@
 
 | Kind | What is in the file | Targets |
 |---|---|---|
-| `hard` | class numbers, or one-hot rows | one-hot rows |
+| `hard` | class numbers, or their one-hot rows | one-hot rows |
 | `probabilities` | rows that sum to 1 | the rows |
 | `logits` | a teacher's outputs | softmax of the rows |
 | `weights` | numbers learned as targets of the cross-entropy (Ra-BPTT) | the rows as they are |
@@ -72,18 +72,22 @@ def understand_labels(
         )
     rows = _rows(found.soft_nk, num_classes, where)
     kind, finding = _kind_of(rows, asked, found.soft_name, where)
-    if kind == "probabilities" and asked == "auto" and _are_one_hot(rows):
-        kind, finding = "hard", finding and replace(finding, taken_as="hard")
     targets = _targets(rows, kind, where)
-    if found.classes_n is None:
-        return targets, kind, targets.argmax(axis=1).astype(np.int64), finding
-    classes, _ = _class_numbers(found.classes_n, rows.shape[1], where)
+    classes = targets.argmax(axis=1).astype(np.int64)
+    if found.classes_n is not None:
+        classes, _ = _class_numbers(found.classes_n, rows.shape[1], where)
+    if kind == "probabilities" and asked == "auto" and _are_hard(rows, classes):
+        kind, finding = "hard", finding and replace(finding, taken_as="hard")
     return targets, kind, classes, finding
 
 
-def _are_one_hot(rows: npt.NDArray[np.float64]) -> bool:
-    """Whether every row is one class and no other: a hard label, however it was saved."""
-    return bool(((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all())
+def _are_hard(rows: npt.NDArray[np.float64], classes: npt.NDArray[np.int64]) -> bool:
+    """Whether every row is its image's class and no other: a hard label, however it was saved.
+
+    `top-k:1` keeps the class that an expert took an image for, right or wrong: no hard label.
+    """
+    one_hot = ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()
+    return bool(one_hot) and np.array_equal(rows.argmax(axis=1), classes)
 
 
 def _class_numbers(

@@ -129,6 +129,20 @@ def test_an_export_of_hard_labels_is_one_of_hard_labels(small_data, small_store,
     assert np.array_equal(found.targets_nk, np.eye(3)[found.labels])
 
 
+def test_an_experts_own_choice_of_a_class_is_no_hard_label(
+    small_data, small_store, tmp_path
+) -> None:
+    out = tmp_path / "set"
+    engine.export_distilled(
+        small_data, small_store, out, ipc=4, expert_epoch=0, format="npz", transform="top-k:1"
+    )
+    found = engine.open_distilled(out, dataset=beton_builder.open_dataset(small_data))
+    chosen = np.eye(3)[found.targets_nk.argmax(axis=1)]
+    assert np.array_equal(found.targets_nk, chosen)
+    assert not np.array_equal(chosen, np.eye(3)[found.labels])
+    assert found.label_kind == "probabilities"
+
+
 def test_one_of_several_experts_has_to_be_named(small_data, tmp_path) -> None:
     store = tmp_path / "labels.zarr"
     for method in ("class-mean-images", "random-features"):

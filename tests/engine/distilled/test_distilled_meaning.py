@@ -58,7 +58,7 @@ def test_one_hot_rows_that_contradict_the_classes_are_said(tmp_path, dataset, pi
     arrays = {"images": pixels.images_nhwc, "labels": pixels.classes_n, "soft_labels": rows}
     np.savez(tmp_path / "set.npz", **arrays)
     found = open_distilled(tmp_path / "set.npz", dataset=dataset)
-    assert found.label_kind == "hard"
+    assert found.label_kind == "probabilities"
     assert "order of soft labels" in {each.about for each in found.findings}
 
 
