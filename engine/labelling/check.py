@@ -103,7 +103,10 @@ def _differences(
         computed = np.take_along_axis(computed, kept, axis=-1)
     allowed = ABSOLUTE_SLACK + RELATIVE_SLACK * np.abs(computed)
     if family == "quantised":
-        spread = computed.max(axis=-1, keepdims=True) - computed.min(axis=-1, keepdims=True)
+        low, high = computed.min(axis=-1, keepdims=True), computed.max(axis=-1, keepdims=True)
+        # The grid begins at the minimum rounded down and ends at the maximum rounded up.
+        rounding = np.spacing(np.maximum(-low, high).astype(np.float16)).astype(np.float32)
+        spread = high - low + 2 * rounding
         allowed += spread / (2 ** int(number) - 1) / 2  # the nearest line is taken
     return np.abs(stored.astype(np.float32) - computed), allowed
 

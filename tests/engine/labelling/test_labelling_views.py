@@ -15,6 +15,7 @@ import engine
 import labelstore
 from cli.main import main
 from engine.errors import MismatchError, UsageError
+from engine.labelling import check
 from engine.labelling.views import ImageView, parse_view
 from engine.loading import Streaming
 from tests.engine.labelling.test_labelling_dump import logits_of_images
@@ -150,6 +151,33 @@ def test_labels_of_other_rows_are_found_by_computing_again(
     wrong = re.search(r"plain\S*: (\d+) of 64 labels", found["problems"][0])
     assert wrong is not None
     assert int(wrong[1]) > 32
+
+
+@pytest.mark.parametrize("largest", [1.001, 16.01, 100.01])
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_logits_halfway_between_the_lines_of_their_grid_are_whole(
+    small_data: Path,
+    small_run: Path,
+    small_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: int,
+    largest: float,
+) -> None:
+    """The grid's ends are rounded outwards to float16, so its lines lie further apart."""
+    original = labelstore.open_store(small_store)
+    view = original.view()
+    logits = np.tile(np.array([-largest, 0, largest], np.float32), (120, 1))
+    monkeypatch.setattr(check, "_labels_again", lambda *given: (logits[given[-1]], None))
+    opened = labelstore.create_store(
+        tmp_path / "l.zarr",
+        dataset_id=original.dataset_id,
+        classes=original.classes,
+        num_samples=original.num_samples,
+    ).add_view(view.expert, "plain", identity=view.identity, codec=f"quantised:{bits}")
+    with opened.writer([3], view.checkpoints) as writer:
+        writer.write(3, 0, logits, np.zeros(120, np.int64))
+    assert engine.check_labels(tmp_path / "l.zarr", small_data, small_run)["ok"]
 
 
 def test_a_run_whose_labels_the_store_lacks_cannot_check_them(
