@@ -142,7 +142,7 @@ def _defaults(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]
     return {
         key: value
         for key, value in kind().model_dump().items()
-        if not (isinstance(given.get(key), dict) and any(isinstance(k, int) for k in given[key]))
+        if not (isinstance(given.get(key), dict) and any(str(k).isdecimal() for k in given[key]))
     }
 
 
@@ -195,10 +195,13 @@ def _nested(dotted: str, value: Any) -> dict[str, Any]:
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """``new`` over ``old``, key by key, so that naming one key leaves its siblings as they were.
 
-    A group of another ``kind`` (adamw instead of sgd) starts from that kind's own defaults.
+    A group of another ``kind`` (adamw instead of sgd) starts from that kind's own defaults. A key
+    that is a number is the same in quotes.
     """
     merged = dict(old)
-    for key, value in new.items():
+    spelt = {str(key): key for key in old}
+    for new_key, value in new.items():
+        key = spelt.get(str(new_key), new_key)
         before = merged.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
             another_kind = value.get("kind", before.get("kind")) != before.get("kind")

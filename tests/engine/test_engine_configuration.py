@@ -67,11 +67,14 @@ def test_a_mapping_by_numbers_replaces_the_default(tmp_path: Path) -> None:
     assert load_configuration(Scale, file).expert_epoch == {1: 4, 20: 5}
     file.write_text("expert_epoch: {2: 3}\nexperiments: {a: {ipc: [2]}}\n")
     assert load_configuration(Scale, file).expert_epoch == {2: 3}
+    file.write_text('expert_epoch: {"2": 3}\nexperiments: {a: {ipc: [2]}}\n')
+    assert load_configuration(Scale, file).expert_epoch == {2: 3}
 
 
-def test_an_override_at_one_ipc_leaves_the_rest_of_it_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ten", ["10", '"10"'])
+def test_an_override_at_one_ipc_leaves_the_rest_of_it_as_it_was(tmp_path: Path, ten: str) -> None:
     file = tmp_path / "grid.yaml"
-    file.write_text("by_ipc: {10: {epochs: 5}, 1: {lr: 0.1}}\n")
+    file.write_text(f"by_ipc: {{{ten}: {{epochs: 5}}, 1: {{lr: 0.1}}}}\n")
     by_ipc = load_configuration(Grid, file, {"by_ipc.10.lr": "0.2"}).by_ipc
     assert (by_ipc[10].epochs, by_ipc[10].lr, by_ipc[1].lr) == (5, 0.2, 0.1)
 
