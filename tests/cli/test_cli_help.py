@@ -90,7 +90,10 @@ def test_help_lists_every_command(engine: Callable) -> None:
     )
 
 
-def test_no_summary_of_a_command_is_cut_off(engine: Callable) -> None:
+def test_no_summary_of_a_command_is_cut_off(
+    engine: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     summaries = engine("--help").stdout.splitlines()[-len(COMMANDS) :]
     assert [line for line in summaries if line.endswith(("...", "…"))] == []
 
