@@ -12,6 +12,7 @@ epoch of the same teacher, in another file, go into the same view.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codecs import codec_named
-from .errors import BadArgument
+from .errors import BadArgument, DamagedStore, ViewNotFound, WrongIdentity
 from .import_sources import BLOCK_ROWS, FileLabels, Progress, Teacher, TeacherLabels, as_logits
 from .layout import CHUNK_ROWS, Geometry
 from .store import LabelStore, create_store, find_store
@@ -131,9 +132,9 @@ def _identity(
 ) -> dict[str, Any]:
     """What all epochs of the view have in common, and other teachers and views don't."""
     unnamed = {"kind": source.kind, "values": source.values}
-    codecs = store.codecs(expert, view) if store else []
-    if store and codecs and store.view(expert, view, codecs[0]).identity == {"source": unnamed}:
-        return {"source": unnamed}  # of an earlier version, which left the names out
+    with contextlib.suppress(WrongIdentity):
+        if store and store.has_view(expert, view, identity={"source": unnamed}):
+            return {"source": unnamed}  # of an earlier version, which left the names out
     named = {**unnamed, "teacher": expert, "view": view}
     return {"source": {**named, **({"rule": dict(rule)} if rule else {})}}
 
@@ -147,15 +148,15 @@ def _is_finished(
     checkpoints: Mapping[int, str],
 ) -> bool:
     """Whether the store has this very epoch; raises where the view, or the epoch, is another's."""
-    codecs = store.codecs(expert, view) if store else []
-    if not store or not codecs:
+    if not store or not store.has_view(expert, view, identity=identity):
         return False
-    store.add_view(expert, view, identity=identity, codec=codecs[0])  # changes nothing
-    if codec_named(codec).name not in codecs:
+    try:
+        known = store.view(expert, view, codec)
+    except (ViewNotFound, DamagedStore):  # what is left is made again
         return False
-    known = store.view(expert, view, codec)
-    begun = [epoch for epoch in checkpoints if epoch in known.checkpoints]
-    known.prepare(begun, checkpoints)
+    begun = known.checkpoints
+    others = [each for each in checkpoints if begun.get(each) not in (None, checkpoints[each])]
+    known.prepare(others, checkpoints)  # raises, if there are any
     return set(checkpoints) <= set(known.epochs)
 
 

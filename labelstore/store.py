@@ -41,6 +41,7 @@ from .layout import (
     store_attributes,
     view_attributes,
 )
+from .sealed import parse
 from .tree import LocalTree, Tree, ZarrTree
 from .view import LabelView
 
@@ -142,9 +143,7 @@ class LabelStore:
         chosen = codec_named(codec)
         root = self._local_root("add labels to")
         attributes = view_attributes(self.id, expert, view, crops, _plain_json(identity))
-        known = self._tree.attributes(expert, view)
-        if known is not None and known.get("id") != attributes["id"]:
-            raise _wrong_identity(root / expert / view, known, {**identity, "crops": crops})
+        known = self.has_view(expert, view, identity=identity, crops=crops)
         geometry = replace(self.geometry, codec=chosen, crops=crops)
         folder = root / expert / view / (chosen.folder or "")
         _ = geometry.arrays  # refuses what the codec cannot hold, before anything is made
@@ -154,7 +153,7 @@ class LabelStore:
             write_whole(root / expert / METADATA, document)
         if chosen.folder is None:
             create_arrays(folder, geometry)
-        if known is None:
+        if not known:
             write_whole(root / expert / view / METADATA, group_document(attributes))
         if chosen.folder is not None:
             make_folder(folder)
@@ -163,6 +162,21 @@ class LabelStore:
                 code = code_attributes(attributes["id"], chosen)
                 write_whole(folder / METADATA, group_document(code))
         return LabelView(self._tree, self.geometry, expert, view, chosen)
+
+    def has_view(
+        self, expert: str, view: str, *, identity: Mapping[str, Any], crops: int = 0
+    ) -> bool:
+        """Whether labels of `expert` under `view` were begun; their arrays may be missing.
+
+        Raises WrongIdentity, naming the first value that differs, if not with this `identity`.
+        """
+        known = self._tree.attributes(expert, view)
+        if known is None:
+            return False
+        asked = view_attributes(self.id, expert, view, crops, _plain_json(identity))
+        if known.get("id") != asked["id"]:
+            raise _wrong_identity(self.path / expert / view, known, {**identity, "crops": crops})
+        return True
 
     def _codecs(self, expert: str, view: str) -> list[Codec]:
         dense = [DENSE] if self._tree.attributes(expert, view, "logits") is not None else []
@@ -219,7 +233,7 @@ def create_store(
     if not (path / METADATA).exists():
         survivor = _surviving_view(path)
         if survivor:
-            chunk_rows = survivor["chunk_rows"]
+            chunk_rows = survivor["chunk_rows"] or chunk_rows
         default = min(CHUNK_ROWS, num_samples)
         attributes = store_attributes(dataset_id, classes, num_samples, chunk_rows or default)
         if survivor and survivor["store_id"] != attributes["id"]:
@@ -325,10 +339,19 @@ def _surviving_view(path: Path) -> dict[str, Any] | None:
             )
         for view in views:
             require_format(view, each, path)
-            document = tree.document(each.name, view["view"], "logits") or {}
-            chunk_shape = document["chunk_grid"]["configuration"]["chunk_shape"]
-            survivor = {"store_id": view["parents"]["store"], "chunk_rows": chunk_shape[1]}
+            chunk_rows = _chunk_rows(each / view["view"])
+            survivor = {"store_id": view["parents"]["store"], "chunk_rows": chunk_rows}
     return survivor
+
+
+def _chunk_rows(view: Path) -> int | None:
+    """Rows of a chunk, as some array of a view, in whatever codec, says; None if it has none."""
+    for path in sorted((*view.glob(f"*/{METADATA}"), *view.glob(f"*/*/{METADATA}"))):
+        document = parse(path.read_bytes(), path)
+        if document.get("node_type") == "array":
+            rows: int = document["chunk_grid"]["configuration"]["chunk_shape"][1]
+            return rows
+    return None
 
 
 def _first_difference(there: Sequence[str], given: Sequence[str]) -> str:

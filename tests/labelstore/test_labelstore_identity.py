@@ -152,8 +152,9 @@ def test_a_zarr_group_of_somebody_else_is_no_damaged_store(tmp_path):
     assert cases.bytes_of(tmp_path / "s") == before
 
 
-def test_a_lost_identity_is_only_made_again_for_the_same_dataset(tmp_path):
-    view = cases.filled(tmp_path / "s", (0,))
+@pytest.mark.parametrize("codec", ["dense", "quantised:8"])
+def test_a_lost_identity_is_only_made_again_for_the_same_dataset(tmp_path, codec):
+    view = cases.filled(tmp_path / "s", (0,), codec=codec)
     before = cases.bytes_of(tmp_path / "s")
     (tmp_path / "s/zarr.json").unlink()
     with pytest.raises(labelstore.WrongDataset):

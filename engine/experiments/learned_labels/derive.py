@@ -165,8 +165,8 @@ def _view_of(out: str | Path, expert: str, codec: str) -> labelstore.LabelView |
     """The labels of this teacher that the store has begun, if it has."""
     try:
         return labelstore.open_store(out).view(expert, codec=codec)
-    except (labelstore.StoreNotFound, labelstore.ViewNotFound):
-        return None
+    except (labelstore.StoreNotFound, labelstore.ViewNotFound, labelstore.DamagedStore):
+        return None  # `import_labels` makes again what is missing, and refuses what is damaged
 
 
 def _checkpoint_id(begun: labelstore.LabelView | None, epoch: int, rule: Mapping[str, Any]) -> str:

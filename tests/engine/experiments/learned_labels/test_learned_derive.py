@@ -166,6 +166,19 @@ def test_a_stopped_epoch_goes_on_with_the_temperature_it_was_begun_with(
     assert np.array_equal(*(view.read(70, slice(None)) for view in views))
 
 
+@pytest.mark.parametrize("lost", ["zarr.json", "quantised-8/codes/zarr.json", "../zarr.json"])
+def test_a_document_that_was_removed_is_made_again(
+    small_data: Path, tmp_path: Path, lost: str
+) -> None:
+    out, options = tmp_path / "labels.zarr", {"entropies": [0.7], "codec": "quantised:8"}
+    engine.derive_labels(small_data, out, **options)
+    document = out / "class-mean-images/plain" / lost
+    whole = document.read_bytes()
+    document.unlink()
+    engine.derive_labels(small_data, out, **options)
+    assert document.read_bytes() == whole
+
+
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
