@@ -1,16 +1,19 @@
 """What a verification has found so far: problems, each with the command that mends it.
 
-Damage is always mended the same way: remove what the message names, then dump again, which makes
-exactly what is missing.
+Damage is always mended the same way: remove what the message names, then dump or import again,
+which makes exactly what is missing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .codecs import DENSE, codec_in_folder
+from .commands import writing_command
 from .errors import DamagedStore
 from .layout import METADATA, RECORDS, epochs_text, group_document
 from .records import recorded_epochs
@@ -80,9 +83,9 @@ class Findings:
         remove: Path | None = None,
         read_by_subsets: bool = False,
     ) -> None:
-        """A problem of `path`, mended by removing it, or `remove`, and dumping again.
+        """A problem of `path`, mended by removing it, or `remove`, and writing again.
 
-        epochs: to dump again; by default all below the folder of `path`, as what was noted of
+        epochs: to write again; by default all below the folder of `path`, as what was noted of
         them may go with it. read_by_subsets: materialised subsets may hold what is damaged.
         """
         self.num_damaged += 1
@@ -96,13 +99,21 @@ class Findings:
 
     def dump_command(self, path: Path, epochs: Sequence[int]) -> str:
         """The command that writes `epochs` of the labels that `path` belongs to."""
-        which = f"--epochs {epochs_text(epochs)}" if epochs else "--epochs …"
-        _, view, folder = (*path.relative_to(self.root).parts, "", "", "")[:3]
-        codec = codec_in_folder(folder)
-        options = (f" --view {view}" if view not in ("", "plain", METADATA) else "") + (
-            f" --codec {codec.name}" if codec and codec != DENSE else ""
+        labels = self._some_labels(path.parent) if path.name == METADATA else path
+        expert, view, folder = (*labels.relative_to(self.root).parts, "", "", "")[:3]
+        return writing_command(
+            self.root,
+            epochs_text(epochs) if epochs else "…",
+            expert=expert,
+            view=view or "plain",
+            codec=(codec_in_folder(folder) or DENSE).name,
+            source_kind=_source_kind(self.root / expert / view) if view else None,
         )
-        return f"engine dump-labels --data DATA --expert RUN --out {self.root}{options} {which}"
+
+    def _some_labels(self, folder: Path) -> Path:
+        """Those below `folder` that are to be written first: dense ones, if there are any."""
+        rows = [*sorted(self.root.glob("*/*/logits")), *sorted(self.root.glob("*/*/*/codes"))]
+        return next((each for each in rows if each.is_relative_to(folder)), folder)
 
 
 def unreadable(error: OSError) -> str:
@@ -110,6 +121,20 @@ def unreadable(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "it is missing"
     return f"it cannot be read ({error.strerror})"
+
+
+def _source_kind(view: Path) -> str | None:
+    """What kind of source the labels of a view were imported from; None if they were dumped.
+
+    Its identity says so, and so do the notes of its epochs: at least one is not the damaged one.
+    """
+    documents = (METADATA, f"logits/{METADATA}", f"*/codes/{METADATA}")
+    for path in (each for pattern in documents for each in sorted(view.glob(pattern))):
+        with contextlib.suppress(OSError):
+            found = re.search(rb'"source": \{[^{}]*"kind": "(\w+)"', path.read_bytes())
+            if found:
+                return found[1].decode()
+    return None
 
 
 def _epochs_below(folder: Path) -> list[int]:

@@ -7,8 +7,8 @@ What covers what: chunk files by the checksums in their records; records and the
 groups by the checksum inside them; the `zarr.json` of arrays by being rebuilt from its own sealed
 attributes and the store's geometry and compared byte for byte; ids by being computed again. A chunk
 without a record, a record without its chunk, and an epoch that was begun but is not complete are
-problems too. Damage is always mended the same way: remove what the message names, then dump again,
-which makes exactly what is missing.
+problems too. Damage is always mended the same way: remove what the message names, then dump or
+import again, which makes exactly what is missing.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .axis import Notes, errors_of_epoch, grow_epoch_axis, note_errors
 from .codecs import DENSE, Codec
+from .commands import writing_command
 from .errors import BadArgument, DamagedStore, EpochNotDumped, ReadOnlyStore
 from .files import OwnLayout
 from .indices import Indices, Rows, check_rows
@@ -209,11 +210,15 @@ class LabelView:
 
     def dump_command(self, epochs: Sequence[int]) -> str:
         """The command that writes `epochs` of this view."""
-        numbers = ",".join(map(str, epochs))
-        place = f"--data DATA --expert RUN --out {self._tree.root}"
-        view = "" if self.name == "plain" else f" --view {self.name}"
-        codec = "" if self.codec == DENSE.name else f" --codec {self.codec}"
-        return f"engine dump-labels {place}{view}{codec} --epochs {numbers}"
+        source = self.identity.get("source")
+        return writing_command(
+            self._tree.root,
+            ",".join(map(str, epochs)),
+            expert=self.expert,
+            view=self.name,
+            codec=self.codec,
+            source_kind=source.get("kind") if isinstance(source, dict) else None,
+        )
 
     def plan(self, epochs: Sequence[int]) -> dict[str, Any]:
         """What writing `epochs` would still do, without doing it.

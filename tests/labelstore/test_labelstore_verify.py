@@ -20,9 +20,9 @@ from labelstore import writer
 ABOUT = {0: {"test_accuracy": 0.1}, 2: {"test_accuracy": 0.3}}
 
 
-def dump(path: Path, epochs: tuple[int, ...]) -> None:
+def dump(path: Path, epochs: tuple[int, ...], codec: str = "dense") -> None:
     """As `engine dump-labels` does: notes what is known of the checkpoints, writes what lacks."""
-    view = cases.new_view(path)
+    view = cases.new_view(path, codec=codec)
     view.prepare(epochs, cases.CHECKPOINTS, {epoch: ABOUT[epoch] for epoch in epochs})
     cases.fill(view, epochs)
 
@@ -33,7 +33,8 @@ def do_what_it_says(problem: str, path: Path) -> None:
     assert commands[-1].startswith(f"engine dump-labels --data DATA --expert RUN --out {path} ")
     for command in commands[:-1]:
         subprocess.run(command.split(), check=True)
-    dump(path, epochs_of(commands[-1]))
+    _, _, codec = commands[-1].partition(" --codec ")
+    dump(path, epochs_of(commands[-1]), codec.split()[0] if codec else "dense")
 
 
 def epochs_of(command: str) -> tuple[int, ...]:
@@ -137,6 +138,18 @@ def test_doing_what_the_message_says_mends_every_kind_of_damage(store, one_of_ea
         assert labelstore.verify_store(copy)["problems"] == [], file
         assert cases.bytes_of(copy) == expected
         shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("codec", ["quantised:8", "topk:2"])
+def test_documents_of_a_store_without_dense_labels_are_mended_as_the_message_says(tmp_path, codec):
+    path = tmp_path / "labels.zarr"
+    dump(path, (0, 2), codec)
+    expected = cases.bytes_of(path)
+    for file in sorted(path.rglob("zarr.json")):
+        damage(file, file.stat().st_size // 2)
+        (problem,) = labelstore.verify_store(path)["problems"]
+        do_what_it_says(problem, path)
+        assert cases.bytes_of(path) == expected, file
 
 
 def test_a_dump_killed_before_its_last_note_is_unfinished_and_loses_nothing(

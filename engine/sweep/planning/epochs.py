@@ -5,6 +5,7 @@ Parsing knows no label store; choosing among the epochs of one comes after it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -98,7 +99,7 @@ def choose_epochs(
             f"`{dump_command(missing)}`"
             if missing
             else "the label store has no complete epoch: write all with "
-            f"`{dump_command([0]).rpartition(' --epochs')[0]} --all-epochs`"
+            f"`{re.sub(' --epochs .*', ' --all-epochs', dump_command([0]))}`"
         )
     return sorted(wanted)
 

@@ -77,3 +77,6 @@ def test_missing_epochs_are_named_with_the_command_that_writes_them() -> None:
         chosen([6], there=[])
     with pytest.raises(UsageError, match=r"no complete epoch.*--all-epochs"):
         chosen("all", there=[])
+    imported = "engine import-labels --source FILE --epoch 0"
+    with pytest.raises(UsageError, match=f"no complete epoch.*`{imported}`$"):
+        choose_epochs(["all"], [], best=BEST.__getitem__, dump_command=lambda _: imported)
