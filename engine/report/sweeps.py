@@ -6,7 +6,6 @@ trial once. Trials of several sweeps are joined by id; sweeps of different datas
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from engine.analysis.plan import parse_plan
 from engine.analysis.trials import Trial, parse_trial
 from engine.errors import ArtefactError, MismatchError, UsageError
 from engine.records import read_record
-from engine.sweep.ledger import Ledger
+from engine.sweep.ledger import Ledger, chose_epochs_on_test
 from engine.sweep.planning.epochs import BEST_ON_TEST
 
 Progress = Callable[[str, int, int], None]
@@ -112,10 +111,10 @@ def read_sweeps(sweeps: Sequence[str | Path], *, progress: Progress | None = Non
                     "what is missing from it is not known; running its command again records them."
                 )
     notes += [
-        f"The plan of the sweep “{folder.name}” chose expert epochs on test images "
-        f"({BEST_ON_TEST}), so accuracies on test images are optimistic."
+        f"A plan of the sweep “{folder.name}” chose expert epochs on test images ({BEST_ON_TEST}), "
+        "so accuracies on test images are optimistic."
         for folder, head in zip(folders, heads, strict=True)
-        if f'"{BEST_ON_TEST}"' in json.dumps(head.get("plan"))
+        if chose_epochs_on_test(head)
     ]
     return Results(
         dataset_id=str(dataset["id"]),

@@ -23,9 +23,12 @@ from typing import Any
 from engine.destination import check_destination
 from engine.errors import ArtefactError, DamageError, MismatchError
 from engine.records import CHECKSUM, canonical_json, read_record, write_record
+from engine.sweep.planning.epochs import BEST_ON_TEST
 
 HEAD = "sweep.json"
 TRIALS = "trials/*/*.json"
+CHOSE_ON_TEST = "chose_epochs_on_test"
+"""Of a head: some run of the sweep did, so the accuracies of its trials there are optimistic."""
 
 
 class Ledger:
@@ -79,16 +82,22 @@ class Ledger:
         return _head_of(self.whole_records(path.stem for path in self._files()))
 
     def begin(self, head: dict[str, Any]) -> None:
-        """Write the plan of this run of the sweep; experts of earlier runs are kept.
+        """Write the plan of this run of the sweep.
+
+        Experts of earlier runs are kept, and that one of them chose expert epochs on test images.
 
         Raises:
             MismatchError: the folder holds trials on another dataset.
             UsageError: something that is no sweep lies there.
         """
         self.check(head["dataset"])
-        known = {expert["run_id"]: expert for expert in self.remembered().get("experts", ())}
+        before = self.remembered()
+        known = {expert["run_id"]: expert for expert in before.get("experts", ())}
         known |= {expert["run_id"]: expert for expert in head["experts"]}
-        write_record(self.path / HEAD, {**head, "experts": list(known.values())})
+        kept: dict[str, Any] = {"experts": list(known.values())}
+        if chose_epochs_on_test(before) or chose_epochs_on_test(head):
+            kept[CHOSE_ON_TEST] = True
+        write_record(self.path / HEAD, {**head, **kept})
 
     def check(self, dataset: Mapping[str, Any]) -> None:
         """Raise as :meth:`begin` does, without writing; ``dataset`` has its id and name."""
@@ -152,6 +161,11 @@ class Ledger:
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob(TRIALS))
+
+
+def chose_epochs_on_test(head: Mapping[str, Any]) -> bool:
+    """Whether the plan of a head, or of a run before it, chose expert epochs on test images."""
+    return bool(head.get(CHOSE_ON_TEST)) or f'"{BEST_ON_TEST}"' in json.dumps(head.get("plan"))
 
 
 def _head_of(records: Iterator[dict[str, Any]]) -> dict[str, Any]:

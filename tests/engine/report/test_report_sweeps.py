@@ -9,6 +9,7 @@ from report_synthetic_sweep import grid, trial, write_sweep
 
 from engine.errors import ArtefactError, DamageError, MismatchError, UsageError
 from engine.report.sweeps import read_sweeps
+from engine.sweep.ledger import Ledger
 
 
 def trial_file(sweep):
@@ -56,6 +57,17 @@ def test_a_plan_that_chose_epochs_on_test_is_noted(tmp_path, word, notes):
     sweep = write_sweep(tmp_path / "s", grid({(1, 13): 0.15}), plan=plan)
     found = [note for note in read_sweeps(sweep).notes if "chose expert epochs on test" in note]
     assert len(found) == notes
+
+
+def test_that_a_plan_chose_epochs_on_test_is_noted_after_the_sweep_was_extended(tmp_path):
+    sweep = write_sweep(tmp_path / "s", grid({(1, 13): 0.15}))
+    ledger = Ledger(sweep)
+    head = ledger.head()
+    noted = []
+    for epochs in ([4], ["best-on-test"], [13, 41], [7]):
+        ledger.begin({**head, "plan": {"grids": [{"ipc": [1], "expert_epochs": epochs}]}})
+        noted.append("chose expert epochs on test" in " ".join(read_sweeps(sweep).notes))
+    assert noted == [False, True, True, True]
 
 
 def test_experts_that_share_a_name_are_told_apart_by_their_run(tmp_path):
