@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "publish-report"
 
 
 def publish(*arguments: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Verified by the `engine` of these tests, wherever it lies.
     return subprocess.run(
         [SCRIPT, *arguments],
-        env={**os.environ, **environment},
+        env={**os.environ, "ENGINE_VENV": sys.prefix, **environment},
         capture_output=True,
         text=True,
         check=False,
