@@ -13,6 +13,7 @@ TEXT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 PUBLISHED = yaml.safe_load((ROOT / "engine" / "analysis" / "published.yaml").read_text("utf-8"))
 DATASETS = PUBLISHED["datasets"]
 CIFAR100 = DATASETS["cifar100"]
+TITLES = {key: of["title"] for key, of in DATASETS.items()}
 
 TABLE_7 = {
     "ImageNet ResNet18": DATASETS["imagenet"]["table7"]["ResNet18"],
@@ -60,6 +61,46 @@ def test_tables_of_the_paper_are_the_published_numbers(heading, published):
     for name, (column, rows) in zip(published, columns.items(), strict=True):
         assert name == column or isinstance(name, int)
         assert rows == {str(ipc): values for ipc, values in published[name].items()}, column
+
+
+def test_distilled_images_are_the_published_ones():
+    distilled = {
+        f"{TITLES[key]}, {method}": row
+        for key in ("tinyimagenet", "cifar100", "cifar10")
+        for method, row in DATASETS[key]["table2"].items()
+        if not method.startswith("soft labels")
+    }
+    for ipc, rows in column_after("**Distilled images**").items():
+        assert rows == {name: row[int(ipc)] for name, row in distilled.items() if int(ipc) in row}
+
+
+def test_accuracies_on_all_images_are_the_published_ones():
+    (small,) = re.findall(r"Trained on all images: (TinyImageNet[^|]*?)\.\s*\n", TEXT)
+    numbers = [float(each) for each in re.findall(r" (\d+\.\d+)", small)]
+    of = [DATASETS[key]["full"].values() for key in ("tinyimagenet", "cifar100", "cifar10")]
+    assert numbers == [value for values in of for value in values]
+
+
+def test_the_experts_log_is_the_published_one():
+    columns = column_after("**The log of an expert**")
+    assert {int(epoch): [v for [v] in rows.values()] for epoch, rows in columns.items()} == (
+        CIFAR100["expert"]
+    )
+
+
+def test_points_under_noise_are_the_published_ones():
+    text = " ".join(TEXT.split("**Noise**", 1)[1].split("(At", 1)[0].split())
+    shares = [int(each) for each in re.findall(r"\d+", text.split(" in ")[1].split("%")[0])]
+    rows = re.findall(r"IPC (\d+), (\d+) % noise: ([\d. ]+\d)", text)
+    assert [
+        {
+            "ipc": int(ipc),
+            "alpha": int(alpha) / 100,
+            "accuracy": dict(zip(shares, values, strict=True)),
+        }
+        for ipc, alpha, row in rows
+        for values in [[float(value) for value in row.split()]]
+    ] == CIFAR100["noise"]
 
 
 def test_the_grid_of_expert_epochs_is_the_published_one():
