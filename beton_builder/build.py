@@ -66,7 +66,7 @@ def build_beton(
     jpeg_quality: of images that have to be encoded. jpeg_check: "decode" or "markers", see
     `jpeg.py`. normalisation: auto (see `normalisation.py`), measured, cifar10, imagenet, zca
     (whitening, see `whitening.py`; the papers' CIFAR-10), or {"mean": [...], "std": [...]}.
-    dry_run: return the plan, write nothing. force: replace a dataset made from something else.
+    dry_run: return the plan, write nothing. force: build, and replace whatever dataset is there.
 
     Returns plain values: "status" ("built", "finished already" or "planned"), id, splits with
     samples, bytes and skipped, "largest_ipc", … Building again from the same source and options is
@@ -96,7 +96,7 @@ def build_beton(
         would = "nothing: finished already" if finished else "build"
         return {"status": "planned", "path": str(place), "would": would, **plan.as_dict()}
     if finished:
-        return {"status": "finished already", **_summary(place, finished)}
+        return {"status": "finished already", **finished}
     _check_free_space(place, plan)
     with Staging(place) as staging:
         built = {name: build_split(plan, name, staging.folder, progress) for name in plan.splits}
@@ -107,25 +107,28 @@ def build_beton(
     return {"status": "built", **_summary(place, content), "seconds": seconds}
 
 
-def _finished_already(out: Path, plan: Plan, force: bool) -> Manifest | None:
-    """The manifest if `out` is the result of this very plan; None if there is work to do.
+def _finished_already(out: Path, plan: Plan, force: bool) -> dict[str, Any] | None:
+    """The summary of `out` if it is the result of this very plan; None if there is work to do.
 
-    Raises DatasetExists for another dataset, unless forced; OutputUnusable for another artefact.
+    Raises DatasetExists for another dataset, or one that cannot be opened, unless forced;
+    OutputUnusable for another artefact.
     """
     if not (out / manifests.FILE_NAME).exists():
         return None
     try:
         existing = open_dataset(out).manifest
+        differences = _differences(existing, plan)
+        if not differences and not force:
+            return _summary(out, existing)
     except DamagedDataset as error:
         if force:
             refuse_foreign_files(out)
             return None
-        raise DatasetExists(str(error)) from error
+        raise DatasetExists(
+            f"{out} holds a damaged dataset, which engine build-beton --force replaces: {error}"
+        ) from error
     except DatasetNotFound as error:
         raise OutputUnusable(f"output {out} cannot be used: {error}") from error
-    differences = _differences(existing, plan)
-    if not differences:
-        return existing
     if force:
         return None
     raise DatasetExists(

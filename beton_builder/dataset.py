@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from beton_builder import manifest as manifests
 from beton_builder.beton_reader import BetonFile
-from beton_builder.errors import DamagedDataset, MissingSplit
+from beton_builder.errors import BUILD_AGAIN, DamagedDataset, MissingSplit
 
 if TYPE_CHECKING:
     from beton_builder.sample_records import SampleRecords
@@ -89,6 +89,12 @@ class Dataset:
                 f"{opened.path} holds {opened.num_samples} samples, its manifest says {expected}; "
                 f"check it with engine verify {self.path}"
             )
+        wrong = np.flatnonzero((opened.labels < 0) | (opened.labels >= self.num_classes))
+        if len(wrong):
+            raise DamagedDataset(
+                f"{opened.path}: label {opened.labels[wrong[0]]} of sample {wrong[0]} is none of "
+                f"{self.num_classes} classes; check it with engine verify {self.path}"
+            )
         return opened
 
     def samples(self, name: str) -> "SampleRecords":
@@ -126,7 +132,7 @@ def open_dataset(path: str | Path) -> Dataset:
         if found != size:
             raise DamagedDataset(
                 f"{file} {'is missing' if found is None else f'has {found} bytes'}, the manifest "
-                f"says {size} bytes. Build the dataset again with engine build-beton --force"
+                f"says {size} bytes. {BUILD_AGAIN}"
             )
     superclass_of = content["superclass_of"]
     superclasses = content["superclasses"]

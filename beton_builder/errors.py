@@ -18,6 +18,8 @@
 A message says what was expected, what was found and where, and the next command to type.
 """
 
+BUILD_AGAIN = "Build the dataset again with engine build-beton --force"  # what mends any damage
+
 
 class BetonError(Exception):
     """Root of the tree; `exit_code` is what a command line returns for it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from beton_builder.beton_format import SampleColumns
-from beton_builder.errors import DamagedDataset, DatasetNotFound
+from beton_builder.errors import BUILD_AGAIN, DamagedDataset, DatasetNotFound
 
 FILE_NAME = "manifest.json"
 KIND = "dataset"
@@ -89,7 +89,7 @@ def _absence(folder: Path) -> str:
 
 
 def _damage(path: Path, what: str) -> str:
-    return f"{path} is damaged: {what}. Build the dataset again with engine build-beton --force"
+    return f"{path} is damaged: {what}. {BUILD_AGAIN}"
 
 
 STAGING = ".building"  # the folder inside a dataset folder where a build happens

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from beton_builder import beton_format as form
 from beton_builder import manifest as manifests
-from beton_builder.errors import DamagedDataset
+from beton_builder.errors import BUILD_AGAIN, DamagedDataset
 from beton_builder.machine import usable_cores
 from beton_builder.progress import Progress, report
 from beton_builder.sample_records import SampleRecords, read_records
@@ -35,8 +35,8 @@ _READ_BYTES = 1 << 18  # at once: reading images of 3 kB one by one took half as
 def verify_dataset(path: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
     """Check every stored byte of the dataset at `path`.
 
-    Returns {"ok": bool, "checked": samples compared, "problems": [str]}; damage is reported, not
-    raised. Raises DatasetNotFound when there is no finished dataset at all.
+    Returns {"ok": bool, "checked": samples compared, "problems": [str]}, each with what mends it;
+    damage is reported, not raised. Raises DatasetNotFound when there is no finished dataset at all.
     """
     folder = Path(path)
     try:
@@ -57,7 +57,8 @@ def verify_dataset(path: str | Path, *, progress: Progress | None = None) -> dic
     if "whitening" in content:
         problem = whitening_problem(folder, content["whitening"])
         problems += [problem] if problem else []
-    return {"ok": not problems, "checked": checked, "problems": problems}
+    named = [f"{problem}. {BUILD_AGAIN}" for problem in problems]
+    return {"ok": not problems, "checked": checked, "problems": named}
 
 
 def _records(folder: Path, entry: dict[str, Any], problems: list[str]) -> SampleRecords | None:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beton_builder.beton_reader import BetonFile
-from beton_builder.errors import BadOption, DamagedDataset
+from beton_builder.errors import BUILD_AGAIN, BadOption, DamagedDataset
 from beton_builder.progress import Progress, report
 
 FILE_NAME = "whitening.safetensors"
@@ -156,7 +156,7 @@ def read_whitening(folder: Path, entry: dict[str, Any]) -> Whitening:
 
     problem = whitening_problem(folder, entry)
     if problem:
-        raise DamagedDataset(f"{problem}. Build the dataset again with engine build-beton --force")
+        raise DamagedDataset(f"{problem}. {BUILD_AGAIN}")
     tensors = load((folder / entry["file"]).read_bytes())
     return Whitening(entry["id"], entry["epsilon"], tensors["centre_hwc"], tensors["matrix"])
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beton_samples import parse_beton, small_folder
+from beton_samples import file_hashes, parse_beton, small_folder
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from beton_builder import (
     DamagedDataset,
+    DatasetExists,
     DatasetNotFound,
     build_beton,
+    dataset_info,
     manifest,
     open_dataset,
     verify_dataset,
@@ -163,3 +165,40 @@ def test_damage_is_exit_code_one(built: Path, tmp_path: Path) -> None:
         open_dataset(copy)
     assert caught.value.exit_code == 1
     assert np.isscalar(verify_dataset(copy)["checked"])
+
+
+PAYLOAD, RECORDS = 1 << 23, 24 + 2 * 1041
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "opens"),
+    [
+        ("train.beton", PAYLOAD + 40, True),
+        ("train.samples.parquet", 60, True),
+        ("train.beton", 0, False),  # the format's version
+        ("train.beton", 16, False),  # where the allocation table is
+        ("train.beton", RECORDS + 16 + 7, False),  # a label, which is negative then
+        ("train.beton", RECORDS + 16 + 5, False),  # a label of 2^40 and more
+        ("manifest.json", 40, False),
+    ],
+)
+def test_a_forced_build_mends_what_verify_finds_and_nothing_else_does(
+    built: Path, tmp_path: Path, name: str, position: int, opens: bool
+) -> None:
+    source, copy = built.parent / "source", shutil.copytree(built, tmp_path / "copy")
+    flipped(copy / name, position, 7)
+    for problem in verify_dataset(copy)["problems"]:
+        assert problem.endswith("again with engine build-beton --force")
+    damaged = file_hashes(copy)
+    if opens:
+        assert build_beton(source, copy)["status"] == "finished already"
+    else:
+        for dry_run in (True, False):
+            with pytest.raises(DatasetExists, match="engine build-beton --force"):
+                build_beton(source, copy, dry_run=dry_run)
+        with pytest.raises(DamagedDataset, match=r"engine (verify|build-beton --force)"):
+            dataset_info(copy)
+    assert build_beton(source, copy, force=True, dry_run=True)["would"] == "build"
+    assert file_hashes(copy) == damaged
+    assert build_beton(source, copy, force=True)["status"] == "built"
+    assert file_hashes(copy) == file_hashes(built)
