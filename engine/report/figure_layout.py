@@ -102,14 +102,16 @@ def canvas(
     return figure, axes
 
 
-def titled(title: str, under: str, *, right: float = LABELS_FROM) -> tuple[Figure, Axes]:
+def titled(
+    title: str, under: str, *, right: float = LABELS_FROM, key_lines: int = 1
+) -> tuple[Figure, Axes]:
     """An empty figure with a title, smaller lines below it, and axes up to `right` (a share).
 
-    A figure with more than one line under its title is taller; its axes are not.
+    A figure with more than one line under its title, or of its key, is taller; its axes are not.
     """
     lines = under_lines(under)
     width, usual = FIGURE_INCHES
-    height = usual + SUBTITLE_INCHES * max(len(lines) - 1, 0)
+    height = usual + SUBTITLE_INCHES * (max(len(lines) - 1, 0) + key_lines - 1)
     figure = Figure(figsize=(width, height))
     left, bottom, _, tall = AXES_PLACE
     share = usual / height

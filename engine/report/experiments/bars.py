@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -22,6 +23,7 @@ from engine.report.figure_layout import (
 )
 
 RIGHT = 0.96
+KEY_CHARACTERS, KEY_GAP = 88, 5  # of a line of the key, and what an entry takes besides its name
 FOOT_LINES = 3  # that fit below the axes in the usual size
 
 
@@ -49,7 +51,10 @@ def draw_bars(
     Stacked bars stand on each other. The gid of a published dot is "published-GROUP-KIND".
     """
     with house_style():
-        figure, axes = titled(title, under, right=RIGHT)
+        labels = [*kinds, *(["published"] if published else [])]
+        columns = _key_columns(labels)
+        rows = -(-len(labels) // columns)
+        figure, axes = titled(title, under, right=RIGHT, key_lines=rows)
         shades = colours(len(kinds))
         width = 0.6 if stacked else 0.8 / max(len(kinds), 1)
         foot = dict.fromkeys(groups, 0.0)
@@ -91,7 +96,8 @@ def draw_bars(
         axes.xaxis.set_major_formatter(FixedFormatter(names))
         axes.set_xlim(-0.6, len(groups) - 0.4)
         # Bars that are all zero still need an axis that says so.
-        axes.set_ylim(bottom=0, top=None if stacked else max(axes.get_ylim()[1], 1.0))
+        above = 1.05 * max(foot.values(), default=0) or None
+        axes.set_ylim(bottom=0, top=above if stacked else max(axes.get_ylim()[1], 1.0))
         axes.tick_params(length=0)
         axes.tick_params(axis="x", labelsize=min(size, FOOT_LINES * FONT_SIZE / lines))
         axes.set_ylabel(ylabel)
@@ -114,7 +120,7 @@ def draw_bars(
             handles=handles,
             loc="lower right",
             bbox_to_anchor=(RIGHT + 0.02, 0.828 * FIGURE_INCHES[1] / figure.get_figheight()),
-            ncols=len(handles),
+            ncols=columns,
             frameon=False,
             fontsize=8.5,
             handlelength=1.2,
@@ -122,6 +128,16 @@ def draw_bars(
             borderpad=0,
         )
     return figure
+
+
+def _key_columns(labels: Sequence[str]) -> int:
+    """How many columns of a key, which is filled column by column, fit beside each other."""
+    for columns in range(len(labels), 1, -1):
+        # As matplotlib does: the first columns have one entry more than the others.
+        widest = [max(map(len, each)) for each in np.array_split(labels, columns)]
+        if sum(widest) + KEY_GAP * columns <= KEY_CHARACTERS:
+            return columns
+    return 1
 
 
 def _wrapped(name: str, size: float, share: float) -> str:

@@ -11,6 +11,7 @@ from report_synthetic_sweep import grid
 from report_words import cut_off, words_of
 
 from engine.report import figures
+from engine.report.experiments.bars import Bar, draw_bars
 from engine.report.experiments.curves import Curve, Plot, Point, draw_curves
 from engine.report.figure_edges import LEAST_WIDTH
 
@@ -109,6 +110,19 @@ def test_names_of_groups_of_bars_keep_apart():
     boxes = [box for text, box in words_of(figure) if text.startswith("IPC 10")]
     assert len(boxes) == 4
     assert not [1 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)) if a.overlaps(b)]
+
+
+def test_a_long_key_has_lines_and_stacked_bars_end_below_the_top():
+    kinds = ["initialisation", "subset", "expert", "interaction", "all of them taken together"]
+    heights = dict(zip(kinds, (0.1, 0.2, 0.3, 0.0, 0.0), strict=True))
+    bars = {("IPC 10", kind): Bar(height=height) for kind, height in heights.items()}
+    figure = draw_bars("t", "u", ["IPC 10"], kinds, bars, ylabel="y", stacked=True)
+    figures.svg(figure)
+    assert cut_off(figure) == []
+    (key,) = [box for text, box in words_of(figure) if text.startswith("initialisation | ")]
+    (under,) = [box for text, box in words_of(figure) if text == "u"]
+    assert key.y1 < under.y0
+    assert 0.6 < figure.axes[0].get_ylim()[1] < 0.7
 
 
 WORTH = {
