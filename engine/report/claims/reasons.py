@@ -44,10 +44,25 @@ def because(judgement: Judgement) -> str:
     if not parts and len(every) == 1:
         return f"Its one comparison is open: {_why_open(every, counted=False)}."
     if not parts:
-        return f"Of {total} none is sure {sure}: {_why_open(every)}."
+        return f"Of {total} none is sure {sure}: {_why_open(every)}{_alone(every)}."
     rest = f"; {together['open']} open" if together["open"] else ""
+    rest += _alone(every)
     apart = " Nowhere do all parts of the claim hold." if judgement.verdict == "not decided" else ""
     return f"Of {total} {' and '.join(parts)}{rest}.{apart}"
+
+
+def _alone(every: tuple[Comparison, ...]) -> str:
+    """What single comparisons say for sure that they don't when all are judged together."""
+    alone = [each.outcome for each in every if each.outcome_among(len(every)) != each.outcome]
+    told = [
+        f"1 {one} taken by itself" if count == 1 else f"{count} {several} taken one by one"
+        for outcome, one, several in (
+            ("holds", "holds", "hold"),
+            ("contradicts", "shows the opposite", "show the opposite"),
+        )
+        if (count := sum(each == outcome for each in alone))
+    ]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _all(count: int, one: str = "holds", several: str = "hold") -> str:

@@ -140,6 +140,17 @@ def test_a_curve_that_rises_and_stays_level_does_not_fall(tmp_path: Path) -> Non
     assert both.verdict == "confirmed in part"
 
 
+def test_what_is_sure_by_itself_and_not_among_several_is_told(tmp_path: Path) -> None:
+    cells = [runs(1, "soft", 0.12, scatter=0.005), runs(2, "soft", 0.1, scatter=0.005)]
+    cells += [runs(ipc, "hard", 0.1, scatter=0.005) for ipc in (1, 2)]
+    one = judged(tmp_path, "soft-beats-hard", *cells)
+    assert [each.outcome for each in one.comparisons] == ["holds", "open"]
+    assert because(one) == (
+        "Of 2 comparisons none is sure at 95 % with all judged together: 2 with an interval that "
+        "leaves both outcomes open (1 holds taken by itself)."
+    )
+
+
 def test_a_late_epoch_that_is_best_everywhere_does_not_grow(tmp_path: Path) -> None:
     cells = [
         runs(1, "soft", 0.06, epoch=10),
