@@ -159,3 +159,30 @@ def test_claims_and_students_are_as_many_as_the_committed_reproduction_has():
     told = re.search(r"(?:(\d+) of|all(?: of)?) its (\d+)\s+students", text)
     assert told
     assert (int(told[1] or told[2]), int(told[2])) == (done, done + missing)
+
+
+def words_of_readme() -> str:
+    return " ".join(text_of(ROOT / "README.md").split())
+
+
+def test_verdicts_are_those_of_the_committed_reproduction():
+    (told,) = re.findall(r"one by one, with (.*?):", words_of_readme())
+    parts = re.findall(r"(\d+) (.*?)(?:,| and|$)", told)
+    verdicts = [row["verdict"] for row in rows_of("claims")]
+    expected = {verdict: verdicts.count(verdict) for verdict in verdicts}
+    assert {verdict: int(number) for number, verdict in parts} == expected
+
+
+def test_students_as_long_as_the_published_are_those_of_the_committed_reproduction():
+    told = re.search(
+        r"at IPC (\d+): ([\d.]+) % where ([\d.]+) % and ([\d.]+) % were published",
+        words_of_readme(),
+    )
+    assert told
+    (row,) = [row for row in rows_of("published") if row["ipc"] == told[1]]
+    columns = (
+        "as_long_max_on_test_mean",
+        "published_soft labels (paper)",
+        "published_soft labels (reproduction)",
+    )
+    assert told.groups()[1:] == tuple(f"{100 * float(row[column]):.1f}" for column in columns)
