@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -248,16 +249,29 @@ def _pictures(
     return tuple(pictures)
 
 
+def _line_names(learned: Sequence[Learned]) -> dict[str, str]:
+    """By id, what tells a line from the others: the IPC, or the folder where two share an IPC."""
+    folders = {each.id: each for each in learned}
+    shared = Counter(each.ipc for each in folders.values())
+    return {
+        each.id: f"IPC {each.ipc}" if shared[each.ipc] == 1 else each.path.name
+        for each in folders.values()
+    }
+
+
 def _draw_likeness(evidence: Evidence, compared: Compared) -> Figure:
     curves = []
+    names = _line_names([each for each, _ in compared])
+    experts = {entry["expert"] for _, entry in compared}
     for each, entry in compared:
+        label = names[each.id] if len(experts) == 1 else f"{names[each.id]}, {entry['expert']}"
         points = tuple(
             Point(x=row["epoch"], y=row["rank_correlation"])
             for row in entry["table"]
             if row.get("rank_correlation") is not None and row["epoch"] > 0
         )
         if points:
-            curves.append(Curve(label=f"IPC {each.ipc}", gid=f"learned-{each.id}", points=points))
+            curves.append(Curve(label=label, gid=f"learned-{each.id}", points=points))
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: learned labels beside the expert’s",
@@ -272,6 +286,7 @@ def _draw_likeness(evidence: Evidence, compared: Compared) -> Figure:
 
 def _draw_losses(evidence: Evidence, learned: Sequence[Learned]) -> Figure:
     curves = []
+    names = _line_names(learned)
     for each in learned:
         points = tuple(
             Point(x=row["step"], y=row["outer_loss"])
@@ -279,7 +294,7 @@ def _draw_losses(evidence: Evidence, learned: Sequence[Learned]) -> Figure:
             if row.get("outer_loss") is not None
         )
         if points:
-            curves.append(Curve(label=f"IPC {each.ipc}", gid=f"loss-{each.id}", points=points))
+            curves.append(Curve(label=names[each.id], gid=f"loss-{each.id}", points=points))
     return draw_curves(
         Plot(
             title=f"{evidence.results.dataset_name}: learning labels",

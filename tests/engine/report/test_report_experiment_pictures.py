@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_every_experiment import CLASSES, SOFT, everything, plain, student
 from report_findings import found_by, lines_of, results_of, rows_of
-from report_others import evaluation
+from report_others import evaluation, learned
 from report_synthetic_sweep import grid, trial
 from report_words import words_of
 
 from engine.report.experiments.evidence import evidence_of
-from engine.report.experiments.registry import run_experiments
+from engine.report.experiments.registry import EXPERIMENTS, run_experiments
 
 OTHER = "cifar100-d3-s1"
 USUAL = student(augmentation="dsa")
@@ -216,3 +218,17 @@ def test_every_picture_draws_whatever_was_not_measured(splits):
             FigureCanvasAgg(picture.draw()).draw()
         if experiment.name in ("baseline", *(["temperature"] if len(splits) > 1 else [])):
             assert not finding.pictures
+
+
+def test_learned_labels_of_one_ipc_have_lines_of_other_names():
+    pair = [
+        learned(id=str(number) * 16, path=Path(f"learned/ipc-1-{initial}"))
+        for number, initial in enumerate(("hard", "uniform"))
+    ]
+    (one,) = [each for each in EXPERIMENTS if each.name == "learned-labels"]
+    results = results_of(plain())
+    for group, names in (pair, {"ipc-1-hard", "ipc-1-uniform"}), (pair[:1], {"IPC 1"}):
+        finding = one.find(evidence_of(results, ("final", "test"), learned=tuple(group)))
+        assert len(finding.pictures) == 2
+        for picture in finding.pictures:
+            assert names <= set(texts_of(picture)[0])
