@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .codecs import bytes_per_sample
     from .convert import convert_labels
+    from .creation import create_store, find_store
     from .ensemble import Ensemble
     from .errors import (
         BadArgument,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .info import store_info
     from .soft_dataset import SoftLabelDataset, with_soft_labels
     from .soft_loader import SoftLabelLoader
-    from .store import LabelStore, create_store, find_store, open_store
+    from .store import LabelStore, open_store
     from .subsets import materialise, verify_subsets
     from .verify import verify_store
     from .view import LabelView
@@ -59,8 +60,8 @@ _MODULES = {
     "Ensemble": "ensemble",
     "bytes_per_sample": "codecs",
     "convert_labels": "convert",
-    "create_store": "store",
-    "find_store": "store",
+    "create_store": "creation",
+    "find_store": "creation",
     "open_store": "store",
     "verify_store": "verify",
     "store_info": "info",

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codecs import codec_named
+from .creation import create_store, find_store
 from .errors import BadArgument, DamagedStore, ViewNotFound, WrongIdentity
 from .import_sources import BLOCK_ROWS, FileLabels, Progress, Teacher, TeacherLabels, as_logits
 from .layout import CHUNK_ROWS, Geometry
-from .store import LabelStore, create_store, find_store
+from .store import LabelStore
 from .view import LabelView
 
 
