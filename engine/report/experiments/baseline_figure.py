@@ -11,7 +11,7 @@ from engine.analysis.statistics import summarise
 from engine.report.experiments.baseline_tables import OURS
 from engine.report.experiments.beside import MAXIMUM, beside_published
 from engine.report.experiments.conditions import Condition
-from engine.report.experiments.curves import DASHES, PUBLISHED, over_runs
+from engine.report.experiments.curves import DASHES, DOTS, PUBLISHED, over_runs, published_handle
 from engine.report.experiments.evidence import Evidence
 from engine.report.figure_layout import (
     GREY,
@@ -54,7 +54,7 @@ def draw_baseline(
                 ys,
                 color=PUBLISHED,
                 linewidth=0.8,
-                linestyle=(0, (1, 2)),
+                linestyle=DOTS,
                 marker=marker,
                 markerfacecolor="white",
                 markersize=5,
@@ -123,17 +123,7 @@ def draw_baseline(
         axes.set_ylabel("test accuracy (%)")
         key = [Line2D([], [], color=colour, marker="o", label="ours")]
         if methods:
-            key.append(
-                Line2D(
-                    [],
-                    [],
-                    color=PUBLISHED,
-                    linestyle=(0, (1, 2)),
-                    marker="o",
-                    markerfacecolor="white",
-                    label="published",
-                )
-            )
+            key.append(published_handle())
         if evidence.evaluated:
             key.append(
                 Line2D(

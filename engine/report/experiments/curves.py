@@ -32,7 +32,7 @@ from engine.report.figure_layout import (
 
 PUBLISHED = "#8b929c"
 MOST_LINES = 8
-DASHES = (0, (4, 2))
+DASHES, DOTS = (0, (4, 2)), (0, (1, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def _draw(axes: Axes, curve: Curve, colour: str, marker: str) -> list[LineEnd]:
             [y for _, y in curve.published],
             color=PUBLISHED,
             linewidth=0.9,
-            linestyle=(0, (1, 2)),
+            linestyle=DOTS,
             marker=marker,
             markersize=5,
             markerfacecolor="white",
@@ -171,18 +171,21 @@ def _key(plot: Plot, curves: Sequence[Curve]) -> list[Line2D]:
             Line2D([], [], color=GREY, linewidth=1.0, linestyle=DASHES, label=plot.level_name)
         )
     if published:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=PUBLISHED,
-                linestyle=(0, (1, 2)),
-                marker="o",
-                markerfacecolor="white",
-                label="published" + (" (†)" if any(not c.points for c in curves) else ""),
-            )
-        )
+        handles.append(published_handle(" (†)" if any(not c.points for c in curves) else ""))
     return handles
+
+
+def published_handle(mark: str = "") -> Line2D:
+    """The entry of a key for published lines."""
+    return Line2D(
+        [],
+        [],
+        color=PUBLISHED,
+        linestyle=DOTS,
+        marker="o",
+        markerfacecolor="white",
+        label=f"published{mark}",
+    )
 
 
 def curves_of(
